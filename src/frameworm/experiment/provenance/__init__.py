@@ -1,0 +1,1 @@
+"""Provenance: where an experiment came from: code, environment, command."""

@@ -1,0 +1,1 @@
+"""Query: reading points and metadata back, filters, comparison."""

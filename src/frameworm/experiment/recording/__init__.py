@@ -1,0 +1,1 @@
+"""Recording: the journal of one writer, its threads, console and system metrics."""

@@ -1,0 +1,1 @@
+"""Storage: sealed segments, the catalog, artifacts."""
