@@ -1,9 +1,9 @@
 """Who writes a journal, and whether that process still lives.
 
-Two mistakes are possible. Taking a dead writer for a live one leaves an experiment ``running`` for ever; taking
-a live one for dead shows a false ``crashed``. Where the process table can be asked, it alone decides, so a
-writer that is stopped, swapped out or stuck in a write for an hour is never called dead. Where it cannot, on
-another host or in another container, only the heartbeat is left.
+Two mistakes are possible. Taking a dead writer for a live one leaves an experiment ``running`` for ever;
+taking a live one for dead shows a false ``crashed``. Where the process table can be asked, it alone decides,
+so a writer that is stopped, swapped out or stuck in a write for an hour is never called dead. Where it cannot,
+on another host or in another container, only the heartbeat is left.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ def identity() -> dict[str, Any]:
     """Return what identifies the calling process among all processes of all machines, before and after.
 
     Returns:
-        ``host`` (node name), ``boot_id`` (changes with every boot of the kernel; None where unknown), ``pid``,
-        ``process_start`` (clock ticks after boot on Linux, Unix seconds elsewhere; None where unknown) and
-        ``pid_namespace`` (containers number their processes anew; None where unknown). JSON-able; about 35 µs.
+        ``host`` (node name), ``boot_id`` (changes with every boot of the kernel), ``pid``, ``process_start``
+        (clock ticks after boot on Linux, Unix seconds elsewhere) and ``pid_namespace`` (containers number
+        their processes anew). None stands for what the system does not tell. JSON-able; takes 35 µs.
     """
     pid = os.getpid()
     state = _process(pid)
@@ -39,8 +39,8 @@ def is_alive(identity: Mapping[str, Any], heartbeat_age_s: float, timeout_s: flo
     - Same host, boot and pid namespace: it lives if its pid is there with the same start time, whatever its
       heartbeat; a stopped process lives, a zombie and a later process with the same pid do not.
     - Same host name, another boot: the machine was started anew, which no process survives, unless it is
-      a namesake (``localhost``). A last heartbeat from before this boot says dead at once; a later one can only
-      come from a namesake, and counts as from elsewhere.
+      a namesake (``localhost``). A last heartbeat from before this boot says dead at once; a later one can
+      only come from a namesake, and counts as from elsewhere.
     - Elsewhere (another host or pid namespace, or a process hidden from us): it lives if its heartbeat is not
       older than ``timeout_s``. A heartbeat from the future (clocks differ) counts as fresh.
 
@@ -68,7 +68,7 @@ def is_alive(identity: Mapping[str, Any], heartbeat_age_s: float, timeout_s: flo
 
 
 def _process(pid: int) -> tuple[str, float] | None:
-    """Return state letter and start time of a process; None if there is none; PermissionError if it is hidden."""
+    """Return state letter and start time of a process, None if there is none; raise if it is hidden."""
     if not os.path.exists("/proc/self/stat"):
         return _process_elsewhere(pid)
     try:
