@@ -1,0 +1,515 @@
+"""The recorder: one process's way of writing into one experiment.
+
+It numbers series, counts steps, packs points and rows into the journal, and keeps the background thread that
+puts the journal on the disk every second, leaves checksums and heartbeats, and starts a new journal when one
+has grown large. ``Experiment`` checks arguments' meaning and says what to record; this module is where a
+microsecond counts.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+from frameworm.experiment.errors import MetricError, StateError, tell
+from frameworm.experiment.model import NO_EPOCH, SeriesKey
+from frameworm.experiment.recording.journal import (
+    POINT,
+    POINT_SIZE,
+    ROW_FLAG,
+    JournalWriter,
+    WriterName,
+    encode_event,
+    now_ms,
+    row_struct,
+)
+
+if TYPE_CHECKING:
+    import subprocess
+
+SYNC_INTERVAL_S = 1.0
+HEARTBEAT_INTERVAL_S = 10.0
+ROTATE_BYTES = 64 * 2**20
+"""Size past which a journal is closed, to be sealed, and the next one started."""
+
+MAX_NAME_BYTES = 4096
+
+_INT64 = range(-(2**63), 2**63)
+_EPOCHS = range(NO_EPOCH + 1, 2**31)
+
+_pack_point = POINT.pack
+_write = os.write
+
+
+class _Series:
+    """A declared series and its step counter; ``row`` holds the counter while it is not None."""
+
+    __slots__ = ("id", "key", "next_step", "row")
+
+    def __init__(self, series_id: int, key: SeriesKey, next_step: int) -> None:
+        self.id = series_id
+        self.key = key
+        self.next_step = next_step
+        self.row: _Row | None = None
+
+
+class _Row:
+    """A declared set of series. While ``owns``, ``next_step`` counts for all of its series at once."""
+
+    __slots__ = ("head", "next_step", "owns", "pack", "series", "size")
+
+    def __init__(self, set_id: int, series: tuple[_Series, ...]) -> None:
+        self.head = ROW_FLAG | set_id
+        self.series = series
+        packer = row_struct(len(series))
+        self.pack = packer.pack
+        self.size = packer.size
+        self.owns = False
+        self.next_step = 0
+
+
+class Recorder:
+    """Writes the points and events of one process to one experiment.
+
+    Any thread may call any method. When ``log_*`` or ``event`` returns, the record is with the kernel and
+    SIGKILL loses nothing; when ``sync`` returns it is on the disk. A fork leaves the child without a recorder:
+    it opens one of its own.
+    """
+
+    def __init__(
+        self,
+        logs_dir: Path,
+        writer: dict[str, Any],
+        *,
+        next_steps: Mapping[SeriesKey, int] | None = None,
+        strict: bool = False,
+        after: int = 0,
+    ) -> None:
+        """Open a new journal in ``logs_dir``.
+
+        Args:
+            logs_dir: the experiment's ``logs`` folder.
+            writer: who writes, kept in the journal's first event; has the keys ``host`` and ``pid``.
+            next_steps: where the step counters go on, for a resumed experiment.
+            strict: raise for a bad value instead of one warning.
+            after: number of a journal that this one must come after.
+        """
+        self.strict = strict
+        self.refused_values = 0
+        self._writer = writer
+        self._next_steps = dict(next_steps or {})
+        self._all: dict[tuple[str, str], _Series] = {}
+        self._free: dict[tuple[str, str], _Series] = {}
+        self._rows: dict[tuple[tuple[str, ...], str], _Row] = {}
+        self._warned: set[tuple[str, str]] = set()
+        self._open = True
+        self._journal = JournalWriter(logs_dir, _file_safe(str(writer["host"])), self._preamble, after=after)
+        self._lock = self._journal.lock
+        self._sealers: list[subprocess.Popen[bytes]] = []
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._ticks: list[tuple[float, Callable[[], None]]] = []
+
+    # ------------------------------------------------------------------------------------------ points
+
+    def log_metric(self, name: str, value: Any, step: int | None, epoch: int | None, context: str) -> None:
+        """Record one point; see ``Experiment.log_metric``."""
+        try:
+            series = self._free[name, context]
+            with self._lock:
+                if step is None:
+                    step = series.next_step
+                elif step.__class__ is not int:
+                    step = operator.index(step)
+                record = _pack_point(
+                    series.id, NO_EPOCH if epoch is None else epoch, step, time_ns() // 1_000_000, value
+                )
+                series.next_step = step + 1
+                try:
+                    written = _write(self._journal.fd, record)
+                except OSError as error:
+                    self._journal.refused(record, 0, error)
+                else:
+                    if written != POINT_SIZE:
+                        self._journal.refused(record, written, None)
+            return
+        except Exception:
+            # Not yet declared, counted by a row, or an argument that has to be looked at: the careful way
+            # below either records it or says what is wrong. Nothing has been written when we come here.
+            pass
+        self._log_carefully(name, value, step, epoch, context)
+
+    def _log_carefully(self, name: Any, value: Any, step: Any, epoch: Any, context: Any) -> None:
+        key = SeriesKey(_checked_name(name, "metric name"), _checked_name(context, "metric_type"))
+        step, epoch = _checked_step(step), _checked_epoch(epoch)
+        number = self._number(key, value)
+        if number is None:
+            return
+        with self._lock:
+            self._must_be_open()
+            series = self._series([key])[0]
+            if series.row is not None:
+                self._disown(series.row)
+            step = _checked_step(series.next_step) if step is None else step
+            series.next_step = step + 1
+            time_ms = now_ms()
+            self._journal.append(
+                POINT.pack(series.id, NO_EPOCH if epoch is None else epoch, step, time_ms, number)
+            )
+
+    def log_metrics(
+        self, metrics: Mapping[str, Any], step: int | None, epoch: int | None, context: str
+    ) -> None:
+        """Record one row of points; see ``Experiment.log_metrics``."""
+        try:
+            row = self._rows[tuple(metrics), context]
+            with self._lock:
+                if row.owns:
+                    if step is None:
+                        step = row.next_step
+                    elif step.__class__ is not int:
+                        step = operator.index(step)
+                    record = row.pack(
+                        row.head,
+                        NO_EPOCH if epoch is None else epoch,
+                        step,
+                        time_ns() // 1_000_000,
+                        *metrics.values(),
+                    )
+                    row.next_step = step + 1
+                    try:
+                        written = _write(self._journal.fd, record)
+                    except OSError as error:
+                        self._journal.refused(record, 0, error)
+                    else:
+                        if written != row.size:
+                            self._journal.refused(record, written, None)
+                    return
+        except Exception:
+            # As in log_metric: an unknown set of names, or an argument that has to be looked at.
+            pass
+        self._log_row_carefully(metrics, step, epoch, context)
+
+    def _log_row_carefully(self, metrics: Any, step: Any, epoch: Any, context: Any) -> None:
+        context = _checked_name(context, "metric_type")
+        step, epoch = _checked_step(step), _checked_epoch(epoch)
+        flat = _flatten(metrics)
+        for name in flat:
+            _checked_name(name, "metric name")
+        numbers = {name: self._number(SeriesKey(name, context), value) for name, value in flat.items()}
+        good = {name: number for name, number in numbers.items() if number is not None}
+        with self._lock:
+            self._must_be_open()
+            if len(good) == len(flat) > 0:
+                row = self._row(tuple(good), context)
+                if row.owns or self._adopt(row, step):
+                    step = _checked_step(row.next_step) if step is None else step
+                    row.next_step = step + 1
+                    marked_epoch = NO_EPOCH if epoch is None else epoch
+                    self._journal.append(row.pack(row.head, marked_epoch, step, now_ms(), *good.values()))
+                    return
+            for name, number in good.items():
+                self._log_carefully(name, number, step, epoch, context)
+
+    def _series(self, keys: list[SeriesKey]) -> list[_Series]:
+        """Return the series of one context, declaring at once those that are new."""
+        new = [key for key in dict.fromkeys(keys) if key not in self._all]
+        if new:
+            first = len(self._all) + 1
+            for series_id, key in enumerate(new, first):
+                self._all[key] = self._free[key] = _Series(series_id, key, self._next_steps.get(key, 0))
+            self._journal.append(_series_event(first, new))
+        return [self._all[key] for key in keys]
+
+    def _row(self, names: tuple[str, ...], context: str) -> _Row:
+        row = self._rows.get((names, context))
+        if row is None:
+            series = self._series([SeriesKey(name, context) for name in names])
+            row = self._rows[names, context] = _Row(len(self._rows) + 1, tuple(series))
+            self._journal.append(_set_event(row))
+        return row
+
+    def _adopt(self, row: _Row, step: int | None) -> bool:
+        """Let ``row`` count for its series; False if their steps differ and none was given."""
+        for series in row.series:
+            if series.row is not None:
+                self._disown(series.row)
+        next_step = row.series[0].next_step
+        if step is None and any(series.next_step != next_step for series in row.series):
+            return False
+        row.owns, row.next_step = True, next_step
+        for series in row.series:
+            series.row = row
+            self._free.pop(series.key, None)
+        return True
+
+    def _disown(self, row: _Row) -> None:
+        row.owns = False
+        for series in row.series:
+            series.row = None
+            series.next_step = row.next_step
+            self._free[series.key] = series
+
+    def _number(self, key: SeriesKey, value: Any) -> float | None:
+        """Return the value as a float, or None after having told that it is no number."""
+        problem = ""
+        try:
+            if isinstance(value, str | bytes | bytearray):
+                problem = f"{type(value).__name__} {value[:40]!r}"
+            elif getattr(value, "ndim", 0):
+                if math.prod(value.shape) == 1:
+                    return float(value.item())
+                problem = f"{type(value).__name__} of shape {tuple(value.shape)}"
+            else:
+                return float(value)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            problem = f"{type(value).__name__} {value!r:.80} ({error})"
+        message = (
+            f"metric {key.name!r} ({key.context}): expected one number, got {problem}; "
+            "log a scalar, for example value.mean()"
+        )
+        if self.strict:
+            raise MetricError(message)
+        self.refused_values += 1
+        if key not in self._warned:
+            self._warned.add(key)
+            tell(f"{message}. It is left out; said once for this metric")
+        return None
+
+    # ------------------------------------------------------------------------------------------ events
+
+    def event(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Record an event and return it; values are as ``normalize_config`` makes them."""
+        event = {"t": now_ms(), "type": kind, **fields}
+        frame = encode_event(event)
+        with self._lock:
+            self._must_be_open()
+            self._journal.append(frame)
+        return event
+
+    def _preamble(self) -> bytes:
+        """Return what every journal of this writer starts with."""
+        frames = [encode_event({"t": now_ms(), "type": "open", **self._writer})]
+        by_context: list[list[SeriesKey]] = []
+        for key in map(SeriesKey._make, self._all):
+            if by_context and by_context[-1][0].context == key.context:
+                by_context[-1].append(key)
+            else:
+                by_context.append([key])
+        first = 1
+        for keys in by_context:
+            frames.append(_series_event(first, keys))
+            first += len(keys)
+        frames += [_set_event(row) for row in self._rows.values()]
+        return b"".join(frames)
+
+    def _must_be_open(self) -> None:
+        if not self._open:
+            raise StateError("the experiment has ended; Experiment.resume(...) goes on with it")
+
+    # ------------------------------------------------------------------------------------- durability
+
+    @property
+    def name(self) -> WriterName:
+        """Name of the journal that is written now."""
+        return self._journal.name
+
+    def ready(self) -> Recorder:
+        """Return this recorder: it can record."""
+        return self
+
+    def moved(self, logs_dir: Path) -> None:
+        """Tell that the folder was renamed."""
+        self._journal.logs_dir = logs_dir
+
+    def sync(self) -> None:
+        """Put everything recorded on the disk.
+
+        Raises:
+            OSError: the disk refused; what is not written waits in memory.
+        """
+        journal = self._journal
+        try:
+            journal.sync()
+        except OSError:
+            if journal is self._journal:
+                raise
+            self._journal.sync()  # the first was closed, and is on the disk: a new one had just begun
+
+    def every(self, interval_s: float, call: Callable[[], None]) -> None:
+        """Have the background thread call ``call`` about every ``interval_s`` seconds."""
+        self._ticks.append((interval_s, call))
+
+    def start(self, first: Callable[[], None]) -> None:
+        """Start the background thread; it begins with ``first``."""
+        self._thread = threading.Thread(
+            target=self._run, args=(first,), name="frameworm-recorder", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, first: Callable[[], None]) -> None:
+        self.every(SYNC_INTERVAL_S, self._sync_tick)
+        self.every(HEARTBEAT_INTERVAL_S, lambda: self.event("heartbeat"))
+        due = [interval for interval, _ in self._ticks]
+        elapsed = 0.0
+        guard(first, "capture")
+        while not self._stop.wait(SYNC_INTERVAL_S):
+            elapsed += SYNC_INTERVAL_S
+            for i, (interval, call) in enumerate(self._ticks):
+                if elapsed >= due[i]:
+                    due[i] = elapsed + interval
+                    guard(call, getattr(call, "__name__", "tick"))
+
+    def _sync_tick(self) -> None:
+        if not self._open or not self._journal.retry():
+            return
+        self._journal.check()
+        if self._journal.size_bytes() > ROTATE_BYTES:
+            self._rotate()
+        self._journal.sync()
+
+    def _rotate(self) -> None:
+        """Go on in a new journal and have another process seal the old one."""
+        import subprocess
+
+        old = self._journal
+        with self._lock:
+            if old.pending:
+                return
+            self.event("close")
+            new = JournalWriter(old.logs_dir, old.name.host, self._preamble, after=old.name.n)
+            new.lock = self._lock
+            self._journal = new
+        old.sync()
+        old.close()
+        self._sealers = [sealer for sealer in self._sealers if sealer.poll() is None]
+        command = [
+            sys.executable,
+            "-m",
+            "frameworm.experiment.recording.seal",
+            str(old.logs_dir),
+            old.name.journal,
+        ]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self._sealers.append(
+            subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+        )
+
+    def stop_thread(self, timeout_s: float) -> None:
+        """End the background thread and wait for it, at most so long."""
+        self._stop.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
+    def close(self) -> None:
+        """Close the journal and wait for those that are being sealed."""
+        with self._lock:
+            self.event("close")
+            self._open = False
+            self._free, self._rows, self._all = {}, {}, {}
+            self._journal.close()
+        for sealer in self._sealers:
+            sealer.wait()
+
+    def abandon(self) -> None:
+        """Forget everything without touching the files: for the child of a fork."""
+        self._open = False
+        self._free, self._rows, self._all = {}, {}, {}
+        self._lock = threading.RLock()
+
+
+def guard(call: Callable[[], object], what: str) -> None:
+    """Run something of ours beside the training: a failure is told once and training goes on."""
+    try:
+        call()
+    except Exception as error:
+        tell(f"{what} failed ({type(error).__name__}: {error}); training goes on")
+
+
+def _series_event(first: int, keys: list[SeriesKey]) -> bytes:
+    names = [key.name for key in keys]
+    return encode_event(
+        {"t": now_ms(), "type": "series", "first": first, "context": keys[0].context, "names": names}
+    )
+
+
+def _set_event(row: _Row) -> bytes:
+    ids = [series.id for series in row.series]
+    return encode_event({"t": now_ms(), "type": "set", "id": row.head ^ ROW_FLAG, "series": ids})
+
+
+def _file_safe(host: str) -> str:
+    """Return the host name as it may stand in a file name."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in host)[:64] or "host"
+
+
+# ------------------------------------------------------------------------------------------ arguments
+
+
+def _checked_name(name: Any, what: str) -> str:
+    """Return the name as a plain str.
+
+    Raises:
+        MetricError: not a str, empty, too long, or with a character that cannot be kept.
+    """
+    if not isinstance(name, str):
+        raise MetricError(f"{what}: expected a str, got {type(name).__name__} {name!r:.80}")
+    if not name:
+        raise MetricError(f"{what}: expected at least one character, got an empty str")
+    bad = next((c for c in name if c in "\0\n\r" or "\ud800" <= c <= "\udfff"), None)
+    if bad is not None:
+        raise MetricError(f"{what} {name!r:.80}: the character {bad!r} cannot be part of a name; remove it")
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise MetricError(f"{what} {name!r:.80}: at most {MAX_NAME_BYTES} bytes, got {len(name.encode())}")
+    return str(name)
+
+
+def _checked_step(step: Any) -> Any:
+    if step is None:
+        return None
+    try:
+        number = operator.index(step)
+    except TypeError:
+        raise MetricError(
+            f"step: expected an int, got {type(step).__name__} {step!r:.80}; use int(step), or epoch= for fractions"
+        ) from None
+    if number not in _INT64:
+        raise MetricError(f"step: expected an int from -2**63 to 2**63 - 1, got {number}")
+    return int(number)
+
+
+def _checked_epoch(epoch: Any) -> Any:
+    if epoch is None:
+        return None
+    try:
+        number = operator.index(epoch)
+    except TypeError:
+        raise MetricError(f"epoch: expected an int, got {type(epoch).__name__} {epoch!r:.80}") from None
+    if number not in _EPOCHS:
+        raise MetricError(f"epoch: expected an int from -2**31 + 1 to 2**31 - 1, got {number}")
+    return int(number)
+
+
+def _flatten(metrics: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested metrics as one dict whose names are joined by ``/``."""
+    if not isinstance(metrics, Mapping):
+        raise MetricError(
+            f"metrics: expected a dict of name: value, got {type(metrics).__name__} {metrics!r:.80}"
+        )
+    flat: dict[str, Any] = {}
+    for name, value in metrics.items():
+        if not isinstance(name, str):
+            raise MetricError(f"metric name: expected a str, got {type(name).__name__} {name!r:.80}")
+        items = _flatten(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {prefix + name: value}
+        for key, item in items.items():
+            if key in flat:
+                raise MetricError(f"metrics: {key!r} is given twice, nested and with a slash; rename one")
+            flat[key] = item
+    return flat

@@ -1,0 +1,187 @@
+"""The folders: how experiments lie under a root, how a number is claimed, and the files people read.
+
+<root>/
+  .frameworm/ids/7            number 7 is taken, for ever: an empty file made with O_EXCL
+  exp_007_<slug>/             config.yaml  metadata.json  checkpoints/  logs/  artifacts/  provenance/
+  experiments.db              the catalog
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from frameworm.experiment.config import dump_json, dump_yaml, load_json
+from frameworm.experiment.errors import ExperimentNotFoundError, StoreError, StoreNotFoundError
+from frameworm.experiment.model import Artifact, ExperimentInfo, Note
+
+HIDDEN = ".frameworm"
+CONFIG = "config.yaml"
+METADATA = "metadata.json"
+LOGS, ARTIFACTS, CHECKPOINTS, PROVENANCE = "logs", "artifacts", "checkpoints", "provenance"
+
+_FOLDER = re.compile(r"exp_(\d{3,})(?:_.*)?\Z", re.DOTALL)
+_ID = re.compile(r"exp_\d{3,}\Z")
+
+
+def number_of(folder: str) -> int | None:
+    """Return the experiment number in a folder's name, or None if it is no experiment's folder."""
+    match = _FOLDER.match(folder)
+    return int(match[1]) if match else None
+
+
+def id_of(number: int) -> str:
+    """Return the experiment id of a number: ``exp_007``."""
+    return f"exp_{number:03d}"
+
+
+def slug(name: str) -> str:
+    """Return a name as it may stand in a folder's name: ASCII letters, digits and ``_``, at most 60."""
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "_", ascii_name).strip("_")[:60].rstrip("_") or "experiment"
+
+
+def experiment_folders(root: Path) -> dict[str, int]:
+    """Return the names of all experiments' folders under ``root`` and their numbers.
+
+    Raises:
+        StoreNotFoundError: there is no such folder.
+    """
+    try:
+        names = os.listdir(root)
+    except FileNotFoundError:
+        raise StoreNotFoundError(
+            f"{root}: no such folder (looked from {Path.cwd()}); give the root_dir that experiments were "
+            "recorded in, or record one with Experiment(...)"
+        ) from None
+    except NotADirectoryError:
+        raise StoreNotFoundError(
+            f"{root}: is a file; expected the folder that experiments are recorded in"
+        ) from None
+    return {name: number for name in names if (number := number_of(name)) is not None}
+
+
+def find_folder(root: Path, experiment_id: str) -> Path:
+    """Return the folder of an experiment.
+
+    Raises:
+        ExperimentNotFoundError: none has that id; the message suggests the nearest.
+        StoreNotFoundError: there is no such root.
+    """
+    folders = experiment_folders(root)
+    if _ID.match(str(experiment_id)):
+        for name in folders:
+            if name == experiment_id or name.startswith(f"{experiment_id}_"):
+                return root / name
+    raise not_found(root, [str(experiment_id)], [id_of(number) for number in sorted(folders.values())])
+
+
+def not_found(root: Path, missing: list[str], known: list[str]) -> ExperimentNotFoundError:
+    """Return the error for ids that are not there, with the nearest that are."""
+    near = list(
+        dict.fromkeys(n for one in missing for n in difflib.get_close_matches(one, known, n=3, cutoff=0.5))
+    )
+    if not known:
+        hint = "it holds no experiments"
+    elif near:
+        hint = f"did you mean {' or '.join(near[:3])}?"
+    else:
+        hint = f"it holds {known[0]} to {known[-1]}"
+    wanted = ", ".join(missing)
+    return ExperimentNotFoundError(f"no experiment {wanted} in {root}; {hint}", tuple(near))
+
+
+def create_folder(root: Path, name: str, fill: Callable[[str, Path], None]) -> tuple[str, Path]:
+    """Claim the next number and make the experiment's folder, whole or not at all.
+
+    Args:
+        root: made if it is missing.
+        name: the experiment's name, of which the slug is made.
+        fill: called with the id and the folder while it still has a temporary name.
+
+    Returns:
+        experiment id and folder.
+
+    Raises:
+        StoreError: the root cannot be written.
+    """
+    try:
+        ids = root / HIDDEN / "ids"
+        ids.mkdir(parents=True, exist_ok=True)
+        number = _claim(root, ids)
+        experiment_id = id_of(number)
+        making = root / HIDDEN / f"making-{number}"
+        for part in ("", CHECKPOINTS, LOGS, ARTIFACTS, PROVENANCE):
+            (making / part).mkdir()
+        fill(experiment_id, making)
+        folder = root / f"{experiment_id}_{slug(name)}"
+        making.rename(folder)
+    except OSError as error:
+        raise StoreError(
+            f"{root}: an experiment cannot be made there ({error}); check root_dir and its rights"
+        ) from error
+    return experiment_id, folder
+
+
+def _claim(root: Path, ids: Path) -> int:
+    """Take a number that no experiment has or had, however many processes try at once."""
+    taken = [int(claim) for claim in os.listdir(ids) if claim.isdecimal()]
+    number = max([0, *taken, *experiment_folders(root).values()])
+    while True:
+        number += 1
+        try:
+            os.close(os.open(ids / str(number), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            return number
+        except FileExistsError:
+            continue
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small file that readers see whole, old or new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Write ``config.yaml``."""
+    write_atomically(folder / CONFIG, dump_yaml(config))
+
+
+def write_metadata(folder: Path, info: ExperimentInfo) -> None:
+    """Write ``metadata.json``: everything known but the points, for people and for ``read_metadata``."""
+    data = asdict(info)
+    data["path"] = folder.name
+    text = json.dumps(json.loads(dump_json(data)), indent=2, ensure_ascii=False)
+    write_atomically(folder / METADATA, text + "\n")
+
+
+def read_metadata(folder: Path) -> ExperimentInfo:
+    """Return what ``metadata.json`` says: all that is left when an experiment's logs are lost.
+
+    Raises:
+        StoreError: it cannot be read, or is not ours.
+    """
+    try:
+        data = load_json((folder / METADATA).read_bytes())
+        known = {f.name for f in fields(ExperimentInfo)}
+        values = {key: value for key, value in data.items() if key in known}
+        for name in ("tags", "lossy_params", "writers"):
+            values[name] = tuple(values.get(name, ()))
+        values["notes"] = tuple(Note(**note) for note in values.get("notes", ()))
+        values["artifacts"] = tuple(Artifact(**artifact) for artifact in values.get("artifacts", ()))
+        if values.get("status") == "running":
+            values["status"] = "crashed"
+        return ExperimentInfo(**{**values, "path": folder})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{folder}: not an experiment's folder: {LOGS}/ holds no journal or segment with its beginning, and "
+            f"{METADATA} cannot be read ({error})"
+        ) from error
