@@ -1,0 +1,69 @@
+"""One calm line that says where training is, and vanishes when it ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+REFRESH_S = 0.1
+
+
+class ProgressLine:
+    """A bar over all epochs of a training, drawn on standard error; draws nothing when disabled.
+
+    Args:
+        enabled: False draws nothing; None draws if standard error is a terminal.
+        epochs: how many there are in all.
+        batches_per_epoch: None if unknown; then the bar counts epochs.
+    """
+
+    def __init__(self, enabled: bool | None, epochs: int, batches_per_epoch: int | None) -> None:
+        self.enabled = sys.stderr.isatty() if enabled is None else enabled
+        self._epochs = epochs
+        self._batches_per_epoch = batches_per_epoch
+        self._due = 0.0
+
+    def __enter__(self) -> ProgressLine:
+        """Start drawing."""
+        if self.enabled:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("[bold]epoch {task.fields[epoch]}[/]/{task.fields[epochs]}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("[dim]{task.fields[terms]}[/]"),
+                TimeElapsedColumn(),
+                TextColumn("[dim]left[/]"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+                refresh_per_second=5,
+            )
+            total = self._epochs * (self._batches_per_epoch or 1)
+            self._task = self._bar.add_task("", total=total, epoch=0, epochs=self._epochs, terms="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Take the line away."""
+        if self.enabled:
+            self._bar.stop()
+
+    def due(self) -> bool:
+        """Tell whether the line is to be redrawn; false most of the time, for 0.1 µs."""
+        return self.enabled and time.monotonic() >= self._due
+
+    def show(self, epoch: int, batches: int, terms: Mapping[str, float]) -> None:
+        """Draw the line for the given epoch (from 1) and the batches of it that are done."""
+        if not self.enabled:
+            return
+        self._due = time.monotonic() + REFRESH_S
+        done = (epoch - 1) * self._batches_per_epoch + batches if self._batches_per_epoch else epoch - 1
+        text = "  ".join(f"{name} {value:.4g}" for name, value in list(terms.items())[:3])
+        self._bar.update(self._task, completed=done, epoch=epoch, terms=text)
