@@ -1,0 +1,66 @@
+# Every target makes what it needs: `make demo` or `make test` alone is enough on a fresh machine.
+
+PYTHON ?= python3
+# Exactly one release: results stay comparable, and pip takes a CPU build of it (small) where one is offered
+# to it, instead of a newer build for GPUs (gigabytes). `make setup TORCH=torch==2.14.1` takes another.
+TORCH ?= torch==2.13.0
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help setup demo test lint types bench docs clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.dev ## make the virtual environment with everything for developing
+
+demo: $(VENV)/.demo ## train three small models on digits, then list, compare, search and plot them
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev ## run the tests; PYTEST='-k journal -x' passes options on
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(VENV)/.dev ## check style, format and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev ## check types, strictly
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev ## measure the recorder and the reader, and print the figures
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.dev ## build the documentation into site/
+	$(BIN)/python docs/reference.py
+	$(BIN)/zensical build --clean --strict
+	@echo "open site/index.html"
+
+clean: ## remove what was built; .venv, demo/ and your experiments stay
+	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# ------------------------------------------------------------------------------ the virtual environment
+# Stamps remember what is installed, and are made anew when pyproject.toml changes.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.torch: | $(BIN)/python
+	@echo "Installing $(TORCH) (once; a few minutes)"
+	$(PIP) "$(TORCH)"
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml $(VENV)/.torch
+	$(PIP) -e ".[torch,examples]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.torch
+	@echo "Installing the package and the tools for developing (once)"
+	$(PIP) -e ".[dev]"
+	@touch $@ $(VENV)/.demo
