@@ -45,8 +45,8 @@ def capture_quick() -> dict[str, Any]:
     Returns:
         ``command`` (the whole command line, interpreter and its options included, secrets masked), ``cwd``,
         ``executable``, ``python_version``, ``python_implementation``, ``pid``, ``host``, ``user`` (None where
-        the environment does not say; ``capture_slow`` knows), ``platform``, ``machine``, ``time_zone``, ``utc_offset_s`` and
-        ``variables`` (those of an allow-list, secrets masked).
+        the environment does not say; ``capture_slow`` knows), ``platform``, ``machine``, ``time_zone``,
+        ``utc_offset_s`` and ``variables`` (those of an allow-list, secrets masked).
     """
     from frameworm.experiment.secrets import mask_argv, mask_text
 

@@ -1,0 +1,388 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from frameworm.experiment.provenance.git import PATCH_LIMIT_BYTES, UNTRACKED_LIMIT, GitCapture
+
+TOKEN = "ghp_" + "a1B2c3D4e5" * 3 + "f6G7h8"
+IDENTITY = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+IDENTITY += ["-c", "init.defaultBranch=main", "-c", "protocol.file.allow=always"]
+
+
+def git(folder: Path, *args: str) -> str:
+    done = subprocess.run(
+        ["git", *IDENTITY, *args], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def make_repo(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    git(folder, "init", "-q")
+    (folder / "train.py").write_text("lr = 0.1\n")
+    (folder / "data.bin").write_bytes(b"\0one\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "first")
+    return folder
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    return make_repo(tmp_path / "a repo with spaces")
+
+
+@pytest.fixture
+def provenance(tmp_path: Path) -> Path:
+    return tmp_path / "exp_001_x" / "provenance"
+
+
+def capture(cwd: Path, provenance: Path, timeout_s: float = 20.0) -> dict[str, Any]:
+    return GitCapture.launch(cwd, provenance).collect(timeout_s)
+
+
+def test_a_clean_repository(repo: Path, provenance: Path) -> None:
+    git(repo, "remote", "add", "origin", "https://example.org/a.git")
+    assert capture(repo, provenance) == {
+        "commit": git(repo, "rev-parse", "HEAD"),
+        "branch": "main",
+        "remote": "https://example.org/a.git",
+        "root": str(repo),
+        "dirty": False,
+        "untracked": [],
+        "untracked_count": 0,
+        "submodules_dirty": [],
+        "patch": None,
+        "patch_bytes": 0,
+        "patch_truncated": False,
+        "patch_masked": False,
+    }
+    assert not provenance.exists()
+
+
+def test_the_patch_brings_back_staged_unstaged_and_binary_changes(repo: Path, provenance: Path) -> None:
+    (repo / "train.py").write_bytes(b"lr = 0.2\r\n# caf\xe9\n")
+    (repo / "data.bin").write_bytes(b"\0two\n")
+    (repo / "staged é.py").write_text("new = True")
+    git(repo, "add", "staged é.py")
+    (repo / "left out.py").write_text("")
+    found = capture(repo, provenance)
+    assert found["dirty"] is True
+    assert found["untracked"] == ["left out.py"]
+    assert found["patch"] == "provenance/uncommitted.patch"
+    patch = provenance.parent / found["patch"]
+    assert patch.stat().st_size == found["patch_bytes"] > 0
+    assert found["patch_masked"] is False
+    assert [path.name for path in provenance.iterdir()] == ["uncommitted.patch"]
+
+    clone = repo.parent / "clone"
+    git(repo.parent, "clone", "-q", str(repo), str(clone))
+    git(clone, "apply", "--binary", str(patch))
+    for name in ("train.py", "data.bin", "staged é.py"):
+        assert (clone / name).read_bytes() == (repo / name).read_bytes()
+
+
+def test_edits_after_launch_do_not_leak_in(repo: Path, provenance: Path) -> None:
+    (repo / "train.py").write_text("lr = 0.2\n")
+    launched = GitCapture.launch(repo, provenance)
+    time.sleep(0.5)  # git reads within milliseconds, whether or not anybody collects
+    (repo / "train.py").write_text("lr = 0.3\n")
+    found = launched.collect(20)
+    text = (provenance.parent / found["patch"]).read_text()
+    assert "+lr = 0.2" in text
+    assert "0.3" not in text
+
+
+def test_a_diff_larger_than_a_pipe_is_read_before_anybody_collects(repo: Path, provenance: Path) -> None:
+    for i in range(100):
+        (repo / f"module_{i:03}.py").write_text("".join(f"x{j} = {j}\n" for j in range(1000)))
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "modules")
+    for i in range(100):
+        (repo / f"module_{i:03}.py").write_text("".join(f"y{j} = {j}\n" for j in range(1000)))
+    launched = GitCapture.launch(repo, provenance)
+    time.sleep(1.5)
+    for i in range(100):
+        (repo / f"module_{i:03}.py").write_text("leaked\n")
+    found = launched.collect(20)
+    patch = (provenance.parent / found["patch"]).read_text()
+    assert len(patch) > 1_000_000
+    assert "leaked" not in patch
+
+
+def test_outside_git(tmp_path: Path, provenance: Path) -> None:
+    assert capture(tmp_path, provenance) == {}
+    assert not provenance.exists()
+
+
+def test_a_subfolder_tells_of_the_whole_repository(repo: Path, provenance: Path) -> None:
+    (repo / "train.py").write_text("lr = 0.2\n")
+    (repo / "pkg").mkdir()
+    (repo / "new.py").write_text("")
+    found = capture(repo / "pkg", provenance)
+    assert found["root"] == str(repo)
+    assert found["untracked"] == ["new.py"]
+    assert "train.py" in (provenance / "uncommitted.patch").read_text()
+
+
+def test_before_the_first_commit(tmp_path: Path, provenance: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "train.py").write_text("lr = 0.1\n")
+    git(tmp_path, "add", ".")
+    (tmp_path / "train.py").write_text("lr = 0.2\n")
+    found = capture(tmp_path, provenance)
+    assert (found["commit"], found["branch"], found["dirty"]) == (None, "main", True)
+    assert "+lr = 0.2" in (provenance / "uncommitted.patch").read_text()
+    assert "error" not in found
+
+
+def test_a_repository_without_anything(tmp_path: Path, provenance: Path) -> None:
+    git(tmp_path, "init", "-q")
+    found = capture(tmp_path, provenance)
+    assert (found["commit"], found["dirty"], found["patch"]) == (None, False, None)
+    assert "error" not in found
+
+
+def test_a_detached_head_has_no_branch(repo: Path, provenance: Path) -> None:
+    git(repo, "checkout", "-q", "--detach")
+    found = capture(repo, provenance)
+    assert found["branch"] is None
+    assert found["commit"] == git(repo, "rev-parse", "HEAD")
+
+
+def test_a_worktree_is_its_own_root(repo: Path, provenance: Path) -> None:
+    tree = repo.parent / "tree"
+    git(repo, "worktree", "add", "-q", "-b", "side", str(tree))
+    (tree / "train.py").write_text("lr = 0.5\n")
+    found = capture(tree, provenance)
+    assert (found["root"], found["branch"], found["dirty"]) == (str(tree), "side", True)
+    assert capture(repo, provenance)["dirty"] is False
+
+
+def test_a_bare_repository_holds_no_code(tmp_path: Path, provenance: Path) -> None:
+    git(tmp_path, "init", "-q", "--bare", "bare.git")
+    assert capture(tmp_path / "bare.git", provenance) == {}
+
+
+def test_submodules(repo: Path, provenance: Path) -> None:
+    inner = make_repo(repo.parent / "inner")
+    git(repo, "submodule", "--quiet", "add", str(inner), "lib")
+    git(repo, "commit", "-qm", "lib")
+    (repo / "lib" / "notes.txt").write_text("untracked in the submodule")
+    assert capture(repo, provenance)["dirty"] is False
+    (repo / "lib" / "train.py").write_text("lr = 9\n")
+    found = capture(repo, provenance)
+    assert found["dirty"] is True
+    assert found["submodules_dirty"] == ["lib"]
+    assert capture(repo / "lib", provenance)["root"] == str(repo / "lib")
+
+
+def test_a_merge_conflict_is_dirty(repo: Path, provenance: Path) -> None:
+    git(repo, "checkout", "-qb", "side")
+    (repo / "train.py").write_text("lr = 1\n")
+    git(repo, "commit", "-qam", "side")
+    git(repo, "checkout", "-q", "main")
+    (repo / "train.py").write_text("lr = 2\n")
+    git(repo, "commit", "-qam", "main")
+    subprocess.run(["git", *IDENTITY, "merge", "side"], cwd=repo, capture_output=True)
+    found = capture(repo, provenance)
+    assert found["dirty"] is True
+    assert "error" not in found
+
+
+def test_untracked_files_are_counted_all_and_listed_to_a_limit(repo: Path, provenance: Path) -> None:
+    for i in range(UNTRACKED_LIMIT + 5):
+        (repo / f"u{i}").write_text("")
+    (repo / ".gitignore").write_text("u0\n")
+    found = capture(repo, provenance)
+    assert found["untracked_count"] == UNTRACKED_LIMIT + 5  # one more, one ignored
+    assert len(found["untracked"]) == UNTRACKED_LIMIT
+    assert found["dirty"] is False
+
+
+def test_credentials_are_stripped_from_the_remote(repo: Path, provenance: Path) -> None:
+    git(repo, "remote", "add", "origin", f"https://me:{TOKEN}@example.org/a.git")
+    remote = capture(repo, provenance)["remote"]
+    assert TOKEN not in remote
+    assert "example.org/a.git" in remote
+
+
+def test_the_remote_is_that_of_the_branch(repo: Path, provenance: Path) -> None:
+    git(repo, "remote", "add", "zoo", "git@example.org:zoo.git")
+    assert capture(repo, provenance)["remote"] == "git@example.org:zoo.git"
+    git(repo, "remote", "add", "origin", "git@example.org:origin.git")
+    assert capture(repo, provenance)["remote"] == "git@example.org:origin.git"
+    git(repo, "config", "branch.main.remote", "zoo")
+    assert capture(repo, provenance)["remote"] == "git@example.org:zoo.git"
+
+
+def test_secrets_in_the_diff_are_masked_in_text_but_binary_files_left_whole(repo: Path, provenance: Path) -> None:
+    (repo / "train.py").write_text(f'lr = 0.1\ntoken = "{TOKEN}"\n')
+    (repo / "data.bin").write_bytes(b"\0" + os.urandom(5000))
+    found = capture(repo, provenance)
+    patch = provenance.parent / found["patch"]
+    assert TOKEN.encode() not in patch.read_bytes()
+    assert found["patch_masked"] is True
+    clone = repo.parent / "clone"
+    git(repo.parent, "clone", "-q", str(repo), str(clone))
+    git(clone, "apply", "--binary", str(patch))
+    assert (clone / "data.bin").read_bytes() == (repo / "data.bin").read_bytes()
+    assert (clone / "train.py").read_text().startswith("lr = 0.1\ntoken = ")
+
+
+def test_a_huge_diff_is_cut_after_a_whole_file(repo: Path, provenance: Path) -> None:
+    (repo / "zzz.txt").write_text("")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "z")
+    (repo / "train.py").write_text("lr = 0.2\n")
+    (repo / "zzz.txt").write_text("0123456789abcde\n" * (PATCH_LIMIT_BYTES // 16 + 1000))
+    found = capture(repo, provenance)
+    assert found["patch_truncated"] is True
+    patch = provenance.parent / found["patch"]
+    assert "zzz" not in patch.read_text()
+    git(repo, "checkout", "-q", ".")
+    git(repo, "apply", str(patch))
+    assert (repo / "train.py").read_text() == "lr = 0.2\n"
+
+
+def test_settings_of_the_user_do_not_change_the_patch(repo: Path, provenance: Path) -> None:
+    for name, value in {
+        "diff.noprefix": "true",
+        "diff.mnemonicPrefix": "true",
+        "diff.external": "/bin/false",
+        "color.ui": "always",
+        "diff.context": "0",
+        "diff.relative": "true",
+        "status.showUntrackedFiles": "no",
+        "core.fsmonitor": "/bin/false",
+    }.items():
+        git(repo, "config", name, value)
+    (repo / "train.py").write_text("lr = 0.2\n")
+    (repo / "new").write_text("")
+    (repo / "pkg").mkdir()
+    found = capture(repo / "pkg", provenance)
+    assert found["untracked"] == ["new"]
+    text = (provenance.parent / found["patch"]).read_text()
+    assert text.startswith("diff --git a/train.py b/train.py\n")
+    assert "\x1b" not in text
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from frameworm.experiment.provenance.git import GitCapture
+print(json.dumps(GitCapture.launch(Path(sys.argv[1]), Path(sys.argv[2])).collect(float(sys.argv[3]))))
+"""
+
+
+def capture_with(repo: Path, provenance: Path, timeout_s: float = 20.0, **env: str) -> dict[str, Any]:
+    """Capture in a process of its own with another environment."""
+    import json
+
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **env}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(repo), str(provenance), str(timeout_s)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_without_git_on_the_path(repo: Path, provenance: Path, tmp_path: Path) -> None:
+    found = capture_with(repo, provenance, PATH=str(tmp_path))
+    assert found == {"error": "git is not installed or not on PATH"}
+
+
+def test_inside_a_hook_of_another_repository(repo: Path, provenance: Path) -> None:
+    other = make_repo(repo.parent / "other")
+    found = capture_with(repo, provenance, GIT_DIR=str(other / ".git"), GIT_INDEX_FILE=str(other / "x"))
+    assert found["root"] == str(repo)
+    assert found["dirty"] is False
+
+
+def test_a_repository_git_refuses_to_read_is_named(repo: Path, provenance: Path) -> None:
+    found = capture_with(repo, provenance, GIT_TEST_ASSUME_DIFFERENT_OWNER="1", HOME=str(repo.parent))
+    assert "dubious ownership" in found["error"]
+    assert not provenance.exists()
+
+
+def test_a_broken_repository_is_an_error_or_nothing_but_never_raises(tmp_path: Path, provenance: Path) -> None:
+    (tmp_path / ".git").write_text("gitdir: /nowhere\n")
+    assert capture(tmp_path, provenance) == {}
+    (tmp_path / ".git").write_text("nonsense")
+    assert "error" in capture(tmp_path, provenance)
+
+
+def test_a_git_that_hangs_is_killed_with_its_children(repo: Path, provenance: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "git").write_text(f"#!/bin/sh\nsleep 300 &\necho $! >> {tools}/pids\nwait\n")
+    (tools / "git").chmod(0o755)
+    start = time.monotonic()
+    found = capture_with(repo, provenance, timeout_s=1.0, PATH=f"{tools}:{os.environ['PATH']}")
+    assert time.monotonic() - start < 10
+    assert "took too long" in found["error"]
+    for pid in (tools / "pids").read_text().split():
+        deadline = time.monotonic() + 5
+        while is_running(int(pid)):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_what_is_known_survives_a_diff_that_hangs(repo: Path, provenance: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    real = subprocess.run(["which", "git"], capture_output=True, text=True, check=True).stdout.strip()
+    script = f'#!/bin/sh\ncase "$*" in *" diff "*) sleep 300;; *) exec {real} "$@";; esac\n'
+    (tools / "git").write_text(script)
+    (tools / "git").chmod(0o755)
+    found = capture_with(repo, provenance, timeout_s=1.5, PATH=f"{tools}:{os.environ['PATH']}")
+    assert found["commit"] == git(repo, "rev-parse", "HEAD")
+    assert "git diff" in found["error"]
+
+
+def test_an_unwritable_folder_is_an_error_in_the_result(repo: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (repo / "train.py").write_text("lr = 0.2\n")
+    found = capture(repo, tmp_path / "file" / "provenance")
+    assert found["dirty"] is True
+    assert "error" in found
+
+
+def test_a_program_that_ignores_the_end_of_children(repo: Path, provenance: Path) -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        found = capture(repo, provenance)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert found["branch"] == "main"
+    assert "error" not in found
+
+
+def test_launch_takes_a_few_milliseconds(repo: Path, provenance: Path) -> None:
+    costs = []
+    for _ in range(5):
+        start = time.perf_counter()
+        launched = GitCapture.launch(repo, provenance)
+        costs.append(time.perf_counter() - start)
+        launched.collect(20)
+    assert min(costs) < 0.02
