@@ -29,7 +29,8 @@ from frameworm.experiment.recording.fold import Fold
 from frameworm.experiment.recording.journal import WriterName, read_journal
 from frameworm.experiment.recording.liveness import is_alive
 from frameworm.experiment.storage.folder import LOGS, read_metadata
-from frameworm.experiment.storage.segment import SegmentReader, summarize
+from frameworm.experiment.storage.segment import SegmentReader
+from frameworm.experiment.storage.series import summarize
 
 
 def default_context(contexts: Iterable[str]) -> str:

@@ -475,7 +475,7 @@ class _Scanner:
                 break
             self._damaged(offset, f"{found - offset} bytes are no records; reading goes on at {found}")
             offset = found
-        self.contents.end = offset
+        self.contents.end = min(offset, self.size)
 
     def _damaged(self, offset: int, what: str) -> None:
         self.contents.damage.append(JournalDamageError(self.contents.path, offset, what))

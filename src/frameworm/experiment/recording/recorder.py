@@ -61,9 +61,12 @@ class _Series:
 
 
 class _Row:
-    """A declared set of series. While ``owns``, ``next_step`` counts for all of its series at once."""
+    """A declared set of series. While ``owns``, ``next_step`` counts for all of its series at once.
 
-    __slots__ = ("head", "next_step", "owns", "pack", "series", "size")
+    ``plain`` says that its values came as Python numbers at first; others are converted one by one.
+    """
+
+    __slots__ = ("head", "next_step", "owns", "pack", "plain", "series", "size")
 
     def __init__(self, set_id: int, series: tuple[_Series, ...]) -> None:
         self.head = ROW_FLAG | set_id
@@ -72,6 +75,7 @@ class _Row:
         self.pack = packer.pack
         self.size = packer.size
         self.owns = False
+        self.plain = False
         self.next_step = 0
 
 
@@ -128,6 +132,8 @@ class Recorder:
                     step = series.next_step
                 elif step.__class__ is not int:
                     step = operator.index(step)
+                if value.__class__ is not float:
+                    value = _scalar(value)
                 record = _pack_point(
                     series.id, NO_EPOCH if epoch is None else epoch, step, time_ns() // 1_000_000, value
                 )
@@ -209,6 +215,7 @@ class Recorder:
             self._must_be_open()
             if len(good) == len(flat) > 0:
                 row = self._row(tuple(good), context)
+                row.plain = all(type(value) in (float, int) for value in flat.values())
                 if row.owns or self._adopt(row, step):
                     step = _checked_step(row.next_step) if step is None else step
                     row.next_step = step + 1
@@ -263,12 +270,10 @@ class Recorder:
         try:
             if isinstance(value, str | bytes | bytearray):
                 problem = f"{type(value).__name__} {value[:40]!r}"
-            elif getattr(value, "ndim", 0):
-                if math.prod(value.shape) == 1:
-                    return float(value.item())
+            elif getattr(value, "ndim", 0) and math.prod(value.shape) != 1:
                 problem = f"{type(value).__name__} of shape {tuple(value.shape)}"
             else:
-                return float(value)
+                return float(_scalar(value))
         except (TypeError, ValueError, OverflowError, RuntimeError) as error:
             problem = f"{type(value).__name__} {value!r:.80} ({error})"
         message = (
@@ -423,6 +428,15 @@ class Recorder:
         self._open = False
         self._free, self._rows, self._all = {}, {}, {}
         self._lock = threading.RLock()
+
+
+def _scalar(value: Any) -> Any:
+    """Return the number in an array or tensor of one element; anything else as it came.
+
+    ``item()`` rather than ``float()``: torch warns when the latter is asked of a tensor that requires grad.
+    """
+    item = getattr(value, "item", None)
+    return value if item is None else item()
 
 
 def guard(call: Callable[[], object], what: str) -> None:
