@@ -169,17 +169,20 @@ class Means:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the means as scalars on the device, without waiting for it."""
-        sums: dict[str, tuple[Tensor, float]] = {}
-        for names, (totals, weight) in self._sums.items():
-            for name, total in zip(names, totals.unbind(), strict=True):
+        return self._means([total for total, _ in self._sums.values()])
+
+    def values(self) -> dict[str, float]:
+        """Return the means as floats: one transfer from the device for each set of names, normally one."""
+        return self._means([total.tolist() for total, _ in self._sums.values()])
+
+    def _means(self, totals: Iterable[Any]) -> dict[str, Any]:
+        """Divide: ``totals`` are what is summed, as tensors or lists, in the order of the sets of names."""
+        sums: dict[str, tuple[Any, float]] = {}
+        for (names, (_, weight)), row in zip(self._sums.items(), totals, strict=True):
+            for name, total in zip(names, row, strict=True):
                 old, old_weight = sums.get(name, (0.0, 0.0))
                 sums[name] = (old + total, old_weight + weight)
         return {name: total / weight for name, (total, weight) in sums.items()}
-
-    def values(self) -> dict[str, float]:
-        """Return the means as floats: one transfer from the device."""
-        means = self.tensors()
-        return dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)) if means else {}
 
     def state(self) -> list[Any]:
         """Return the sums as plain numbers, exactly."""

@@ -38,6 +38,10 @@ class Stepper:
         self._loss = loss_function(fabric, self._module, criterion)
         self._clip_norm = clip_norm
 
+    def begin_epoch(self) -> None:
+        """Put the model in training mode; once an epoch, as it costs as much as a small step."""
+        self._module.train()
+
     def step(self, group: list[Any], epoch_means: Means) -> tuple[int, Means]:
         """Make one optimizer step with the gradient of a group of batches joined.
 
@@ -51,7 +55,6 @@ class Stepper:
         sizes = [batch_size(batch) for batch in group]
         samples = sum(sizes)
         means = Means(self._fabric.device)
-        self._module.train()
         self._optimizer.zero_grad()
         for i, (batch, size) in enumerate(zip(group, sizes, strict=True)):
             with self._fabric.no_backward_sync(self._module, enabled=i < len(group) - 1):

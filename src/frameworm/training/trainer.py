@@ -328,6 +328,7 @@ class Trainer:
             means.load(within["means"])
             restore_rng(done["rng"], self._loaders())
         set_epoch(self._train_loader, state.current_epoch - 1)
+        self._stepper.begin_epoch()
         batches = iter(self._train_loader)
         if resumed is not None and within is not None:
             # The order of an epoch is drawn as its iteration starts: it has now been drawn as it was then.
