@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from frameworm.experiment.errors import InputError
-from frameworm.experiment.model import Points, SeriesKey, SeriesSummary
+from frameworm.experiment.model import Points, SeriesKey
 from frameworm.experiment.storage.codec import checksum, encode, is_float32
 from frameworm.experiment.storage.segment_layout import (
     BLOCK,
@@ -27,7 +27,7 @@ from frameworm.experiment.storage.segment_layout import (
     Stream,
     pack_header,
 )
-from frameworm.experiment.storage.series import Statistics, sort_by_series, statistics, take
+from frameworm.experiment.storage.series import sort_by_series, statistics, take
 
 __all__ = ["write_segment"]
 
@@ -43,7 +43,7 @@ def write_segment(
     values: ArrayLike,
     events: bytes,
     sources: Sequence[str],
-) -> list[SeriesSummary]:
+) -> None:
     """Write all points and events of a journal as one segment, atomically and durably.
 
     It is written beside as ``<path>.tmp``, fsynced, renamed, and its folder fsynced: when this returns, the journal
@@ -60,18 +60,16 @@ def write_segment(
         events: kept verbatim; JSON lines.
         sources: names of the journals this comes from.
 
-    Returns:
-        One summary for each series that has points, in the order of ``keys``.
-
     Raises:
         InputError: lengths differ, an index is not a position in ``keys``, or a name holds NUL.
+        TypeError: an array is not safely of its type, such as float64 steps.
         OSError: the disk refused; ``path`` is as it was.
     """
     points = Points(
-        np.ascontiguousarray(steps, np.int64),
-        np.ascontiguousarray(epochs, np.int32),
-        np.ascontiguousarray(times_ms, np.int64),
-        np.ascontiguousarray(values, np.float64),
+        _exactly(steps, np.int64),
+        _exactly(epochs, np.int32),
+        _exactly(times_ms, np.int64),
+        _exactly(values, np.float64),
     )
     where = np.asarray(index)
     lengths = {len(where), len(points.steps), len(points.epochs), len(points.times_ms), len(points.values)}
@@ -79,11 +77,14 @@ def write_segment(
         raise InputError(f"index, epochs, steps, times_ms and values differ in length: {sorted(lengths)}")
     if len(where) and not (0 <= int(where.min()) <= int(where.max()) < len(keys)):
         raise InputError(f"index runs from {where.min()} to {where.max()}, allowed are 0 to {len(keys) - 1}")
-    where = where.astype(np.intp, copy=False)
     encoder = _Encoder()
-    summaries = _add_points(encoder, keys, where, points)
+    _add_points(encoder, len(keys), where.astype(np.intp, casting="same_kind", copy=False), points)
     _replace(path, encoder.finish(keys, sources, events, len(where)))
-    return summaries
+
+
+def _exactly(column: ArrayLike, dtype: type[np.generic]) -> NDArray[Any]:
+    """As a contiguous array of a type that holds every number of it; a float step must not be cut to an integer."""
+    return np.ascontiguousarray(np.asarray(column).astype(dtype, casting="safe", copy=False))
 
 
 class _Encoder:
@@ -140,12 +141,10 @@ class _Encoder:
         return offset
 
 
-def _add_points(
-    encoder: _Encoder, keys: Sequence[SeriesKey], index: NDArray[np.intp], points: Points
-) -> list[SeriesSummary]:
-    """Encode all points, and what is stored of each series."""
-    counts = np.bincount(index, minlength=len(keys))
-    groups = np.zeros(len(keys), np.uint32)
+def _add_points(encoder: _Encoder, n: int, index: NDArray[np.intp], points: Points) -> None:
+    """Encode the points of ``n`` series, and what is stored of each series."""
+    counts = np.bincount(index, minlength=n)
+    groups = np.zeros(n, np.uint32)
     groups[index[~is_float32(points.values)]] = 1
     groups[counts >= LONG] = GROUP_LONG
     encoder.add_stream(Stream.COUNT, counts)
@@ -153,9 +152,9 @@ def _add_points(
 
     # From here on series are in the order they lie in the file: by group, then by number.
     laid = np.argsort(groups, kind="stable")
-    rank = np.empty(len(keys), np.intp)
-    rank[laid] = np.arange(len(keys))
-    order = sort_by_series(rank[index], len(keys))
+    rank = np.empty(n, np.intp)
+    rank[laid] = np.arange(n)
+    order = sort_by_series(rank[index], n)
     counts, groups = counts[laid], groups[laid]
     values = points.values if order is None else points.values[order]
 
@@ -173,20 +172,9 @@ def _add_points(
     for start, stop in pairwise(_cut(counts, groups)):
         encoder.add_column(Stream.VALUE, values[start:stop])
 
-    filled = counts > 0
-    stops = np.cumsum(counts[filled])
-    firsts, lasts = stops - counts[filled], stops - 1
-    if order is not None:
-        firsts, lasts = order[firsts], order[lasts]
-    result = statistics(counts[filled], values, take(points, firsts), take(points, lasts))
-    is_long = result.counts >= LONG
+    is_long = counts >= LONG
     if is_long.any():
-        encoder.add_stream(Stream.STATISTICS_FLOAT, result.floats[:, is_long].ravel())
-        encoder.add_stream(Stream.STATISTICS_INT, result.ints[:, is_long].ravel())
-        _add_overview(encoder, points, order, values, counts[counts >= LONG])
-    back = np.argsort(laid[filled])
-    result = Statistics(result.counts[back], result.floats[:, back], result.ints[:, back])
-    return result.summaries([keys[i] for i in np.flatnonzero(filled[rank]).tolist()])
+        _add_long(encoder, points, order, values, counts[is_long])
 
 
 def _part(column: NDArray[Any], order: NDArray[np.intp] | None, start: int, stop: int) -> NDArray[Any]:
@@ -273,24 +261,32 @@ def _pieces(
         yield begin, part, filled[inside], np.maximum(starts[inside] - begin, 0)
 
 
-def _add_overview(
+def _add_long(
     encoder: _Encoder,
     points: Points,
     order: NDArray[np.intp] | None,
     values: NDArray[np.float64],
     counts: NDArray[np.intp],
 ) -> None:
-    """Encode the overview of the long series, whose points are the last ``sum(counts)`` in order."""
-    stops = len(values) - np.cumsum(counts[::-1])[::-1] + counts
+    """Encode statistics and overview of the long series, whose points are the last ``sum(counts)`` in order."""
+
+    def at(positions: NDArray[np.intp]) -> Points:
+        return take(points, positions if order is None else order[positions])
+
+    base = len(values) - int(counts.sum())
+    stops = base + np.cumsum(counts)
+    result = statistics(counts, values[base:], at(stops - counts), at(stops - 1))
+    encoder.add_stream(Stream.STATISTICS_FLOAT, result.floats.ravel())
+    encoder.add_stream(Stream.STATISTICS_INT, result.ints.ravel())
+
     windows = np.concatenate(
         [np.arange(stop - n, stop, WINDOW) for n, stop in zip(counts.tolist(), stops.tolist(), strict=True)]
     )
-    lasts = np.append(windows[1:], len(values)) - 1
     with np.errstate(invalid="ignore"):
         low, high = np.fmin.reduceat(values, windows), np.fmax.reduceat(values, windows)
-    encoder.add_stream(Stream.OVERVIEW_FLOAT, np.concatenate([low + 0.0, high + 0.0, values[lasts]]))
-    at = lasts if order is None else order[lasts]
-    encoder.add_stream(Stream.OVERVIEW_INT, np.concatenate([points.steps[at], points.times_ms[at]]))
+    last = at(np.append(windows[1:], len(values)) - 1)
+    encoder.add_stream(Stream.OVERVIEW_FLOAT, np.concatenate([low + 0.0, high + 0.0, last.values]))
+    encoder.add_stream(Stream.OVERVIEW_INT, np.concatenate([last.steps, last.times_ms]))
 
 
 def _replace(path: Path, parts: Sequence[bytes]) -> None:
