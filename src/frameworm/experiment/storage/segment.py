@@ -241,7 +241,7 @@ class SegmentReader:
     def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where each series begins in the stream of values, and in those of steps, epochs and times."""
         counts, groups, timelines = self.counts, self._table(Stream.GROUP), self._table(Stream.TIMELINE)
-        if bool(((groups == GROUP_LONG) != (counts >= LONG)).any()):
+        if bool((groups > GROUP_LONG).any() or ((groups == GROUP_LONG) != (counts >= LONG)).any()):
             raise self._bad(Stream.GROUP, f"groups and counts disagree on which series have {LONG} points")
         laid = np.argsort(groups, kind="stable")
         starts = np.empty(len(counts), np.int64)
@@ -267,7 +267,7 @@ class SegmentReader:
     def _directory(self) -> dict[int, _Columns]:
         """The columns of each stream; streams that this release does not know are left alone."""
         where = self._footer.directory
-        data = self._section(where, "directory", packed=False)
+        data = self._bytes(where.offset, where.length, "directory", where.crc)
         if len(data) != self._footer.columns * DIRECTORY_ENTRY.itemsize:
             raise self._damage(where.offset, f"directory: {len(data)} bytes for {self._footer.columns} columns")
         entries = np.frombuffer(data, DIRECTORY_ENTRY)
@@ -327,13 +327,12 @@ class SegmentReader:
         except CodecError as error:
             raise self._damage(offset, f"{what}: {error}") from error
 
-    def _section(self, where: Section, what: str, *, packed: bool = True) -> bytes:
+    def _section(self, where: Section, what: str) -> bytes:
+        """Read and unpack text or events."""
         data = self._bytes(where.offset, where.length, what, where.crc)
         # zlib packs at most 1,032 to 1: a larger size is forged, and nothing is allocated for it.
-        if not packed or where.size > 1032 * where.length + 64:
-            if where.size != where.length:
-                raise self._damage(where.offset, f"{what}: {where.length} bytes cannot hold {where.size}")
-            return data
+        if where.size > 1032 * where.length + 64:
+            raise self._damage(where.offset, f"{what}: {where.length} bytes cannot hold {where.size}")
         unpacker = zlib.decompressobj()
         try:
             result = unpacker.decompress(data, where.size + 1)
@@ -373,12 +372,15 @@ class SegmentReader:
             raise StateError(f"{self.path} is closed: open a SegmentReader again")
         if offset + length > self._size:
             raise self._damage(self._size, f"{what}: ends here, expected {length} bytes from {offset}: truncated")
-        data = os.pread(self._fd, length, offset)
-        while len(data) < length:  # a signal, more than 2 GB, or the file was cut since it was opened
-            more = os.pread(self._fd, length - len(data), offset + len(data))
+        data = b""
+        while len(data) < length:  # more than once for 2 GB and more
+            try:
+                more = os.pread(self._fd, length - len(data), offset + len(data))
+            except OSError as error:
+                raise self._damage(offset + len(data), f"{what}: {error.strerror}") from error
             if not more:
-                raise self._damage(offset + len(data), f"{what}: ends here, expected {length} bytes from {offset}")
-            data += more
+                raise self._damage(offset + len(data), f"{what}: cut off since the file was opened")
+            data = data + more if data else more
         if crc is not None and (actual := checksum(data)) != crc:
             raise self._damage(offset, f"{what}: checksum mismatch, expected {crc:#010x}, actual {actual:#010x}")
         return data

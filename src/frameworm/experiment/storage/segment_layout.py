@@ -49,9 +49,9 @@ GROUP_LONG: Final = 2
 WINDOW: Final = 256
 """An overview has one entry for so many points of a long series; the last may cover fewer."""
 
-_MAGIC: Final = b"\x89FWSEG\r\n"  # not text, and shows a transfer that changed line ends
+_MAGIC: Final = b"\x93FWS\r\n\x1a\n"  # not text, and shows a transfer that changed line ends
 _END_MAGIC: Final = b"FWSEGEND"
-_HEADER: Final = struct.Struct("<8sHH")
+_HEADER: Final = struct.Struct("<8sI")
 _SECTION: Final = struct.Struct("<QQQI")
 _FOOTER: Final = struct.Struct("<Q4I")
 _CRC: Final = struct.Struct("<I")
@@ -163,7 +163,7 @@ class Footer(NamedTuple):
 
 def pack_header() -> bytes:
     """Return the first bytes of a segment."""
-    body = _HEADER.pack(_MAGIC, VERSION, 0)
+    body = _HEADER.pack(_MAGIC, VERSION)
     return body + _CRC.pack(checksum(body))
 
 

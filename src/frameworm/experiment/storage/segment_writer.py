@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from frameworm.experiment.errors import InputError
 from frameworm.experiment.model import Points, SeriesKey
@@ -36,11 +36,11 @@ def write_segment(
     path: Path,
     *,
     keys: Sequence[SeriesKey],
-    index: ArrayLike,
-    epochs: ArrayLike,
-    steps: ArrayLike,
-    times_ms: ArrayLike,
-    values: ArrayLike,
+    index: NDArray[Any],
+    epochs: NDArray[Any],
+    steps: NDArray[Any],
+    times_ms: NDArray[Any],
+    values: NDArray[Any],
     events: bytes,
     sources: Sequence[str],
 ) -> None:
@@ -71,20 +71,21 @@ def write_segment(
         _exactly(times_ms, np.int64),
         _exactly(values, np.float64),
     )
-    where = np.asarray(index)
-    lengths = {len(where), len(points.steps), len(points.epochs), len(points.times_ms), len(points.values)}
+    if not np.can_cast(index.dtype, np.intp):
+        index = index.astype(np.intp, casting="same_kind")
+    lengths = {len(index), len(points.steps), len(points.epochs), len(points.times_ms), len(points.values)}
     if len(lengths) != 1:
         raise InputError(f"index, epochs, steps, times_ms and values differ in length: {sorted(lengths)}")
-    if len(where) and not (0 <= int(where.min()) <= int(where.max()) < len(keys)):
-        raise InputError(f"index runs from {where.min()} to {where.max()}, allowed are 0 to {len(keys) - 1}")
+    if len(index) and not (0 <= int(index.min()) <= int(index.max()) < len(keys)):
+        raise InputError(f"index runs from {index.min()} to {index.max()}, allowed are 0 to {len(keys) - 1}")
     encoder = _Encoder()
-    _add_points(encoder, len(keys), where.astype(np.intp, casting="same_kind", copy=False), points)
-    _replace(path, encoder.finish(keys, sources, events, len(where)))
+    _add_points(encoder, len(keys), index, points)
+    _replace(path, encoder.finish(keys, sources, events, len(index)))
 
 
-def _exactly(column: ArrayLike, dtype: type[np.generic]) -> NDArray[Any]:
+def _exactly(column: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     """As a contiguous array of a type that holds every number of it; a float step must not be cut to an integer."""
-    return np.ascontiguousarray(np.asarray(column).astype(dtype, casting="safe", copy=False))
+    return np.ascontiguousarray(column.astype(dtype, casting="safe", copy=False))
 
 
 class _Encoder:
@@ -141,7 +142,7 @@ class _Encoder:
         return offset
 
 
-def _add_points(encoder: _Encoder, n: int, index: NDArray[np.intp], points: Points) -> None:
+def _add_points(encoder: _Encoder, n: int, index: NDArray[np.integer[Any]], points: Points) -> None:
     """Encode the points of ``n`` series, and what is stored of each series."""
     counts = np.bincount(index, minlength=n)
     groups = np.zeros(n, np.uint32)
@@ -152,7 +153,7 @@ def _add_points(encoder: _Encoder, n: int, index: NDArray[np.intp], points: Poin
 
     # From here on series are in the order they lie in the file: by group, then by number.
     laid = np.argsort(groups, kind="stable")
-    rank = np.empty(n, np.intp)
+    rank = np.empty(n, np.uint16 if n <= 1 << 16 else np.uint32)
     rank[laid] = np.arange(n)
     order = sort_by_series(rank[index], n)
     counts, groups = counts[laid], groups[laid]
