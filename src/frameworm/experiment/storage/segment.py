@@ -227,7 +227,9 @@ class SegmentReader:
         except UnicodeDecodeError as error:
             raise self._damage(footer.text.offset, f"text: not UTF-8: {error}") from error
         expected = footer.sources + footer.contexts + footer.series
-        if names.pop() or len(names) != expected:
+        if names.pop():
+            raise self._damage(footer.text.offset, "text: no NUL at the end")
+        if len(names) != expected:
             raise self._damage(footer.text.offset, f"text: {len(names)} names, expected {expected}")
         contexts = names[footer.sources : footer.sources + footer.contexts]
         which = self._table(Stream.CONTEXT)
@@ -357,7 +359,9 @@ class SegmentReader:
                     f"{self.path}: segment format {version}, this release reads up to {VERSION}: update frameworm"
                 )
             if end < HEADER_SIZE:
-                raise self._damage(size, f"file of {size} bytes, a segment has {HEADER_SIZE + FOOTER_SIZE}: truncated")
+                raise self._damage(
+                    size, f"file of {size} bytes, a segment has at least {HEADER_SIZE + FOOTER_SIZE}: truncated"
+                )
             footer = Footer.parse(self._bytes(end, FOOTER_SIZE, "footer"))
         except LayoutError as error:
             raise self._damage(end if error.at_end else 0, str(error)) from error
