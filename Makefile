@@ -35,7 +35,7 @@ bench: $(VENV)/.dev ## measure the recorder and the reader, and print the figure
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.dev ## build the documentation into site/
-	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/cli_reference.py
 	$(BIN)/zensical build --clean --strict
 	@echo "open site/index.html"
 

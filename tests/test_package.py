@@ -1,0 +1,119 @@
+"""The package as others meet it: what importing it costs, what it shows, what its wheel holds."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import statistics
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+HEAVY = ("numpy", "pandas", "sqlalchemy", "matplotlib", "torch", "yaml", "psutil", "rich")
+
+
+def run_python(code: str) -> str:
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(REPOSITORY / 'src')!r})\n{code}"]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import frameworm",
+        "import frameworm.experiment",
+        "from frameworm.experiment import Experiment",
+        "from frameworm import Experiment",
+    ],
+)
+def test_importing_imports_nothing_heavy(statement: str) -> None:
+    loaded = run_python(f"{statement}\nprint(*sys.modules)").split()
+    assert "frameworm" in loaded
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_an_experiment_can_be_recorded_without_numpy_and_pandas(tmp_path: Path) -> None:
+    """Until it ends: sealing and the catalog need NumPy and SQLAlchemy, logging does not."""
+    loaded = run_python(
+        "from frameworm.experiment import Experiment\n"
+        f"exp = Experiment(name='light', root_dir={str(tmp_path / 'experiments')!r}, system_metrics_s=0)\n"
+        "exp.start()\n"
+        "exp.log_metric('loss', 0.5)\n"
+        "exp.log_metrics({'loss': 0.4, 'accuracy': 0.9})\n"
+        "exp.flush()\n"
+        "print(*sys.modules)\n"
+        "exp.end()"
+    ).split()
+    assert not {"numpy", "pandas", "sqlalchemy", "matplotlib"} & set(loaded)
+
+
+def test_importing_takes_no_longer_than_numpy() -> None:
+    def import_s(module: str) -> float:
+        code = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+        return float(run_python(code))
+
+    ours, numpys = [], []
+    for _ in range(5):
+        ours.append(import_s("frameworm.experiment.experiment"))
+        numpys.append(import_s("numpy"))
+    ratio = statistics.median(ours) / statistics.median(numpys)
+    print(f"import: {statistics.median(ours):.3f} s, numpy {statistics.median(numpys):.3f} s, ratio {ratio:.2f}")
+    assert ratio < 1.2  # the promise is 1; on a busy machine medians of five are off by some per cent
+
+
+@pytest.mark.parametrize("name", ["frameworm", "frameworm.experiment", "frameworm.training"])
+def test_all_is_what_is_visible(name: str) -> None:
+    module = importlib.import_module(name)
+    for public in module.__all__:
+        assert getattr(module, public) is not None
+    assert {shown for shown in dir(module) if not shown.startswith("_")} == {
+        public for public in module.__all__ if not public.startswith("_")
+    }
+
+
+@pytest.mark.parametrize("name", ["frameworm.experiment.errors", "frameworm.experiment.visualization"])
+def test_all_is_what_a_module_defines(name: str) -> None:
+    module = importlib.import_module(name)
+    assert set(module.__all__) == defined_in(module)
+
+
+def defined_in(module: ModuleType) -> set[str]:
+    """Return the public functions and classes that a module itself defines."""
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isclass(value) or inspect.isfunction(value))
+        and value.__module__ == module.__name__
+    }
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    for name in ("frameworm", "frameworm.experiment", "frameworm.training"):
+        with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+            _ = importlib.import_module(name).nothing_of_the_kind
+
+
+def test_the_wheel_holds_the_package_its_types_and_its_command(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="needs hatchling, which `make setup` installs")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    build += ["--disable-pip-version-check", "--wheel-dir", str(tmp_path), str(REPOSITORY)]
+    started = time.monotonic()
+    subprocess.run(build, check=True, capture_output=True, timeout=120)
+    print(f"wheel built in {time.monotonic() - started:.1f} s")
+    (wheel,) = tmp_path.glob("frameworm-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        info = next(name.split("/")[0] for name in names if name.endswith(".dist-info/METADATA"))
+        entry_points = archive.read(f"{info}/entry_points.txt").decode()
+    modules = {str(p.relative_to(REPOSITORY / "src")) for p in (REPOSITORY / "src" / "frameworm").rglob("*.py")}
+    assert modules <= names
+    assert {"frameworm/py.typed", f"{info}/licenses/LICENSE"} <= names
+    assert not [name for name in names if name.startswith(("tests", "docs", "examples", "benchmarks"))]
+    assert "frameworm = frameworm.experiment.cli:main" in entry_points
