@@ -238,6 +238,32 @@ def test_secrets_in_the_diff_are_masked_in_text_but_binary_files_left_whole(repo
     assert (clone / "train.py").read_text().startswith("lr = 0.1\ntoken = ")
 
 
+def test_a_private_key_is_masked_line_by_line_so_that_the_patch_still_applies(repo: Path, provenance: Path) -> None:
+    body = "\n".join("MIIEpAIBAAKCAQEA" + f"{i:048}" for i in range(20))
+    begin, end = "-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"
+    (repo / "train.py").write_text(f'lr = 0.1\nkey = """{begin}\n{body}\n{end}"""\nafter = 1\n{begin}\n{body}')
+    (repo / "zzz.py").write_text("last = 1\n")
+    git(repo, "add", "zzz.py")
+    found = capture(repo, provenance)
+    patch = provenance.parent / found["patch"]
+    assert "MIIE" not in patch.read_text()
+    git(repo, "reset", "-q", "--hard")
+    git(repo, "apply", str(patch))
+    lines = (repo / "train.py").read_text().splitlines()
+    assert lines[0] == "lr = 0.1"
+    assert lines[23] == "after = 1"
+    assert len(lines) == 45
+    assert (repo / "zzz.py").read_text() == "last = 1\n"
+
+
+def test_code_that_speaks_of_private_keys_keeps_its_other_lines(repo: Path, provenance: Path) -> None:
+    code = ['if text.startswith("-----BEGIN PRIVATE KEY-----"):', "    raise ValueError(text)", "lr = 0.5"]
+    (repo / "train.py").write_text("\n".join(code) + "\n")
+    patch = provenance.parent / capture(repo, provenance)["patch"]
+    added = [line[1:] for line in patch.read_text().splitlines() if line.startswith("+") and line[:3] != "+++"]
+    assert added[1:] == code[1:]
+
+
 def test_a_huge_diff_is_cut_after_a_whole_file(repo: Path, provenance: Path) -> None:
     (repo / "zzz.txt").write_text("")
     git(repo, "add", ".")

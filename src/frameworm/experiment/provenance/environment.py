@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from frameworm.experiment.secrets import mask_argv, mask_text, mask_url
+
 REQUIREMENTS_NAME = "requirements.txt"
 _NVIDIA_SMI_TIMEOUT_S = 10.0
 
@@ -48,8 +50,6 @@ def capture_quick() -> dict[str, Any]:
         the environment does not say; ``capture_slow`` knows), ``platform``, ``machine``, ``time_zone``,
         ``utc_offset_s`` and ``variables`` (those of an allow-list, secrets masked).
     """
-    from frameworm.experiment.secrets import mask_argv, mask_text
-
     system = os.uname()
     local = time.localtime()
     version = sys.version_info
@@ -177,13 +177,11 @@ def _source(direct_url: str | None) -> dict[str, Any] | None:
     """Read PEP 610's ``direct_url.json``."""
     import json
 
-    from frameworm.experiment.secrets import mask_url
-
     if not direct_url:
         return None
     try:
         record = json.loads(direct_url)
-        source = {"url": mask_url(str(record["url"]))}
+        source: dict[str, Any] = {"url": mask_url(str(record["url"]))}
         if record.get("dir_info", {}).get("editable"):
             source["editable"] = True
         if "vcs_info" in record:

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from frameworm.experiment.secrets import MASK, mask_text, mask_url
+
 PATCH_NAME = "uncommitted.patch"
 PATCH_LIMIT_BYTES = 16 << 20
 """A longer diff is cut after its last whole file; it is held in memory twice while it is masked."""
@@ -35,7 +37,9 @@ _STATUS.append("--ignore-submodules=untracked")
 _DIFF = "diff --binary --no-ext-diff --no-textconv --no-color -U3 --ignore-submodules=dirty".split()
 # Set inside a hook, these name the repository of the hook, not that of the folder we ask about.
 _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_NAMESPACE")
-_KILL_GRACE_S = 1.0
+_PIECE = 1 << 17
+# A line of a private key in a diff: base64 or a header such as "DEK-Info: AES-256-CBC,0F3A", bare or as a string.
+_KEY_LINE = re.compile(r"""[ +-][\s"'#*]*(?:[A-Za-z0-9+/=]*|[A-Za-z-]+: [\w,. -]+)(?:\\n)?[\s"',)\\]*""")
 
 
 class GitCapture:
@@ -109,8 +113,6 @@ class GitCapture:
 
     def _remote(self, branch: str | None, deadline: float) -> str | None:
         """Return the URL of the branch's remote, else of ``origin``, else of the first one."""
-        from frameworm.experiment.secrets import mask_url
-
         pattern = r"^(remote\..*\.url|branch\..*\.remote)$"
         try:
             listing = self._ask(["config", "-z", "--get-regexp", pattern], deadline)
@@ -280,12 +282,36 @@ def _parse_status(listing: str) -> dict[str, Any]:
 
 def _mask_patch(patch: bytes) -> bytes:
     """Mask secrets in the text of a diff, file by file; base85 of binary files only looks like secrets."""
-    from frameworm.experiment.secrets import mask_text
+    separator = b"\ndiff --git "
+    parts = patch.split(separator)
+    for i, part in enumerate(parts):
+        if b"\nGIT binary patch\n" not in part:
+            text = part.decode("utf-8", "surrogateescape")
+            mask = _mask_keys if "PRIVATE KEY" in text else _mask_in_pieces
+            parts[i] = mask(text).encode("utf-8", "surrogateescape")
+    return separator.join(parts)
 
-    parts = []
-    for part in re.split(rb"(?m)^(?=diff --git )", patch):
-        if b"\nGIT binary patch\n" in part:
-            parts.append(part)
-        else:
-            parts.append(mask_text(part.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"))
-    return b"".join(parts)
+
+def _mask_in_pieces(text: str) -> str:
+    """Mask a text in pieces of whole lines, each of which keeps the training from running for some 5 ms only."""
+    pieces = []
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + _PIECE) + 1 or len(text)
+        pieces.append(mask_text(text[start:end]))
+        start = end
+    return "".join(pieces)
+
+
+def _mask_keys(text: str) -> str:
+    """Mask line by line, private keys included, so that the lines of a hunk stay as many as its header says."""
+    lines = text.split("\n")
+    inside = False
+    for i, line in enumerate(lines):
+        begins, ends = line.rfind("-----BEGIN "), line.rfind("-----END ")
+        if inside and ends < 0 and _KEY_LINE.fullmatch(line):
+            lines[i] = line[:1] + MASK
+            continue
+        inside = "PRIVATE KEY" in line and begins > ends
+        lines[i] = mask_text(line)
+    return "\n".join(lines)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from frameworm.experiment.errors import FramewormWarning
+from frameworm.experiment.secrets import mask_text
 
 _CURSOR = re.compile(r"(\n|\x1b\[\d*[AF]|\x1b\[2K)")
 _NO_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-ln-~]")
@@ -54,11 +55,8 @@ class ConsoleCapture:
 
     def start(self) -> None:
         """Begin to copy. Warns and does nothing if the file cannot be opened. Starting twice does nothing."""
-        from frameworm.experiment.secrets import mask_text
-
         if self in _active:
             return
-        self._mask = mask_text
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._fd = os.open(self._path, flags, 0o666)
@@ -141,7 +139,7 @@ class ConsoleCapture:
         if self._unfinished not in (None, index):
             text = "\n" + text
         self._unfinished = None
-        data = self._mask(text).encode("utf-8", "backslashreplace")
+        data = mask_text(text).encode("utf-8", "backslashreplace")
         while data:
             data = data[os.write(self._fd, data) :]
 
