@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 from frameworm.experiment.errors import InputError, SegmentDamageError, StateError, StoreVersionError
 from frameworm.experiment.model import NO_EPOCH, Points, SeriesKey
+from frameworm.experiment.storage.codec import Encoding
 from frameworm.experiment.storage.segment import SegmentReader, summarize, write_segment
 from frameworm.experiment.storage.segment_layout import DIRECTORY_ENTRY, FOOTER_SIZE, Footer, Section, Stream
 
@@ -602,6 +603,15 @@ def test_the_empty_golden_segment_of_version_1():
     with SegmentReader(GOLDEN / "metrics-golden-4711-2.seg") as reader:
         assert (reader.keys, reader.sources, reader.events(), reader.summaries()) == ([], [], b"", [])
         assert reader.counts.tolist() == []
+
+
+def test_the_format_page_lists_every_stream_and_encoding():
+    page = (Path(__file__).parents[2] / "docs" / "formats" / "segment.md").read_text()
+    table = {
+        int(number): (name, dtype) for number, name, dtype in re.findall(r"\| (\d+) \| (\w+) \| (\w+\d+) \|", page)
+    }
+    assert table == {int(stream): (stream.name, stream.dtype.name) for stream in Stream}
+    assert re.findall(r"\| (\d) \| ([A-Z0-9_]+) \| (?!u?int|float)", page) == [(str(e.value), e.name) for e in Encoding]
 
 
 # ------------------------------------------------------------------------------------------------- sizes

@@ -9,8 +9,8 @@ The encodings are numbered for ever; ``docs/formats/segment.md`` draws their byt
 
 What comes from a GPU is mostly float32 handed over as float64. Narrowed again when that loses no bit, it is encoded
 in two thirds of the time, and rounded values take 1.3 bytes instead of 2.4. CONSTANT spares a column without
-epochs 20 bytes and 15 µs, which counts in a segment of fifty points. Progressions and repetitions have no
-encoding of their own: pcodec takes 0.001 bytes a point for them.
+epochs 20 bytes and 15 µs, which counts in a segment of fifty points. Progressions have no encoding of their own:
+pcodec takes 0.001 bytes a point for them.
 """
 
 from __future__ import annotations
