@@ -1,0 +1,366 @@
+"""``ExperimentManager``: the read side. List, search, compare and look into the experiments of one root."""
+
+from __future__ import annotations
+
+import operator
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from frameworm.experiment.errors import InputError, StateError, StoreError
+from frameworm.experiment.model import STATUSES, SeriesKey
+from frameworm.experiment.query.read import ExperimentReader
+from frameworm.experiment.storage.folder import (
+    HIDDEN,
+    experiment_folders,
+    find_folder,
+    id_of,
+    not_found,
+    number_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from frameworm.experiment.query.conditions import Condition
+    from frameworm.experiment.storage.catalog import Catalog
+
+_UID = re.compile(r"[0-9a-f]{32}\Z")
+_T = TypeVar("_T")
+
+
+class ExperimentManager:
+    """The experiments under one root folder.
+
+    Reads what is there at each call, running and crashed experiments included; another process may write
+    meanwhile. Any thread may call any method. The catalog ``experiments.db`` is brought up to date on the way;
+    on a read-only root that happens in memory.
+
+    Example:
+        >>> manager = ExperimentManager("experiments")
+        >>> manager.list_experiments(status="completed", tags=["vae"])
+        >>> manager.search_experiments("config.training.lr < 1e-3 and metrics.val_loss.min <= 0.5")
+        >>> manager.compare_experiments(["exp_001", "exp_002"], metrics=["loss", "val_loss"])
+        >>> manager.get_metric_history("exp_001", "loss")
+    """
+
+    def __init__(self, root_dir: str | os.PathLike[str] = "experiments") -> None:
+        """Open a root folder.
+
+        Raises:
+            StoreNotFoundError: there is no such folder.
+        """
+        self._root_dir = Path(root_dir).absolute()
+        experiment_folders(self._root_dir)
+        self._catalog: Catalog | None = None
+
+    @property
+    def root_dir(self) -> Path:
+        """The folder of experiments, absolute."""
+        return self._root_dir
+
+    def __repr__(self) -> str:
+        return f"ExperimentManager({str(self._root_dir)!r})"
+
+    # ------------------------------------------------------------------------------------------ tables
+
+    def list_experiments(
+        self,
+        status: str | None = None,
+        tags: str | Iterable[str] | None = None,
+        project: str | None = None,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """Return a table of experiments, newest first.
+
+        Args:
+            status: only those in this status.
+            tags: only those that have this tag, or all of these.
+            project: only those of this project.
+            limit: at most so many.
+
+        Returns:
+            columns experiment_id, name, project, description, status, created_at, updated_at (both
+            datetime64[ms, UTC]), duration_s, tags (list), git_hash, git_dirty, path. No experiments, no rows:
+            the columns stay.
+
+        Raises:
+            InputError: an unknown status, or an argument of the wrong type.
+        """
+        return self._select(lambda catalog: [], status, tags, project, limit)
+
+    def search_experiments(
+        self,
+        query: str | Mapping[str, Any] | None = None,
+        metric_filter: Mapping[str, Any] | None = None,
+        *,
+        config_filter: Mapping[str, Any] | None = None,
+        status: str | None = None,
+        tags: str | Iterable[str] | None = None,
+        project: str | None = None,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """Return the experiments that meet every condition given, newest first.
+
+        Args:
+            query: text such as ``config.training.lr < 1e-3 and metrics.val_loss.min <= 0.5 and 'mnist' in tags``;
+                a dict here is taken for ``config_filter``.
+            metric_filter: ``{"val_loss": ("<=", 0.5)}``. A name means the last value in the default context;
+                ``val_loss.min``, ``.max``, ``.mean``, ``.first``, ``.count`` the others, ``loss@val`` a context.
+            config_filter: ``{"training.lr": 0.001}``, or an operator and a value: ``==`` ``!=`` ``<`` ``<=``
+                ``>`` ``>=`` ``in`` ``contains``.
+            status: as in ``list_experiments``.
+            tags: the same.
+            project: the same.
+            limit: the same.
+
+        Returns:
+            the columns of ``list_experiments``.
+
+        Raises:
+            QueryError: a filter or the text is not understood; points at the character.
+        """
+        from frameworm.experiment.query import filters
+
+        if isinstance(query, Mapping):
+            if config_filter is not None:
+                raise InputError("config_filter was given twice: by position and by name")
+            query, config_filter = None, query
+
+        def conditions(catalog: Catalog) -> list[Condition]:
+            found = []
+            if query is not None:
+                found.append(filters.parse_query(query, catalog.has_metric, time.time_ns() // 1_000_000))
+            if config_filter is not None:
+                found.append(filters.config_filter_condition(config_filter))
+            if metric_filter is not None:
+                found.append(filters.metric_filter_condition(metric_filter, catalog.has_metric))
+            return found
+
+        return self._select(conditions, status, tags, project, limit)
+
+    def compare_experiments(self, experiment_ids: Sequence[str], metrics: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return one row for each experiment, in the order asked.
+
+        Args:
+            experiment_ids: ids or uids.
+            metrics: names as in ``metric_filter``; None means all in their default context but system metrics.
+
+        Returns:
+            columns experiment_id, name, status, created_at; one a metric with its latest value, NaN where there
+            is none (``metrics.<name>`` should a metric be called like a column before it); one a param that is
+            not the same in all, ``config.<key>``, None where there is none.
+
+        Raises:
+            ExperimentNotFoundError: names all unknown ids and suggests the nearest.
+            MetricNotFoundError: none of the experiments has one of the metrics.
+        """
+        from frameworm.experiment.query.listing import compare_frame, numbers_of
+
+        ids = _texts(experiment_ids, "experiment_ids")
+        wanted = None if metrics is None else _texts(metrics, "metrics")
+
+        def ask(catalog: Catalog) -> pd.DataFrame:
+            numbers = numbers_of(catalog, ids)
+            unknown = [one for one in dict.fromkeys(ids) if one not in numbers]
+            if unknown:
+                known = sorted(set(experiment_folders(self._root_dir).values()))
+                raise not_found(self._root_dir, unknown, [id_of(number) for number in known])
+            return compare_frame(catalog, [numbers[one] for one in ids], wanted)
+
+        return self._ask(ask)
+
+    def get_metric_history(self, experiment_id: str, metric_name: str, metric_type: str | None = None) -> pd.DataFrame:
+        """Return every point of a metric, as it was logged: nothing is sampled, sorted or dropped.
+
+        Args:
+            experiment_id: id or uid.
+            metric_name: the metric; ``loss@val`` is short for ``metric_type="val"``.
+            metric_type: the context; None means all, one after the other.
+
+        Returns:
+            columns step (int64), epoch (Int64, NA where none was given), metric_value (float64), metric_type,
+            timestamp (datetime64[ms, UTC]), in arrival order.
+
+        Raises:
+            MetricNotFoundError: there is no such metric, or not in that context; suggests the nearest.
+        """
+        from frameworm.experiment.query.tables import history_frame
+
+        reader = self.reader(experiment_id)
+        if not isinstance(metric_name, str):
+            raise InputError(f"metric_name is text, not {metric_name!r:.80}")
+        keys = reader.keys()
+        if metric_type is None and all(key.name != metric_name for key in keys):
+            name, _, context = metric_name.rpartition("@")
+            if SeriesKey(name, context) in keys:
+                metric_name, metric_type = name, context
+        if metric_type is None:
+            return history_frame(reader.read_all(metric_name))
+        return history_frame({metric_type: reader.read(metric_name, metric_type)})
+
+    # ------------------------------------------------------------------------------------------ one experiment
+
+    def reader(self, experiment_id: str) -> ExperimentReader:
+        """Return a reader of one experiment's folder: its points as arrays.
+
+        Raises:
+            ExperimentNotFoundError: no experiment has this id or uid; suggests the nearest.
+        """
+        return ExperimentReader(self._folder(experiment_id))
+
+    def get_experiment(self, experiment_id: str) -> dict[str, Any]:
+        """Return everything known of an experiment but its points.
+
+        Returns:
+            experiment_id, uid, name, project, description, status, reason, tags, notes, config, lossy_params,
+            created_at, updated_at, started_at, ended_at (aware datetimes or None), duration_s, metrics_summary,
+            artifacts, git, git_hash, git_dirty, environment, writers, damage, path. ``metrics_summary`` maps
+            each metric to its last, min, max, mean, first, count, nan_count, last_step, last_epoch and last_at;
+            a bare name stands for the default context, others are ``name@context``.
+
+        Raises:
+            ExperimentNotFoundError: no experiment has this id or uid; suggests the nearest.
+        """
+        from frameworm.experiment.query.describe import describe
+
+        return describe(self.reader(experiment_id))
+
+    def delete_experiment(self, experiment_id: str, *, force: bool = False) -> Path:
+        """Move an experiment's folder to ``.frameworm/trash/``; its id is never given to another.
+
+        Args:
+            experiment_id: id or uid.
+            force: also one that is running.
+
+        Returns:
+            where the folder is now; moving it back undoes the deletion.
+
+        Raises:
+            ExperimentNotFoundError: no experiment has this id or uid.
+            StateError: it is running.
+            StoreError: the root cannot be written.
+        """
+        folder = self._folder(experiment_id)
+        number = number_of(folder.name)
+        assert number is not None
+        if not force:
+            try:
+                status = ExperimentReader(folder).info.status
+            except Exception:  # what cannot be read may still be thrown away: it can be moved back
+                status = "crashed"
+            if status in ("pending", "running"):
+                raise StateError(f"{id_of(number)} is {status}: end it first, or delete it with force=True")
+        trash = self._root_dir / HIDDEN / "trash"
+        target = trash / f"{folder.name}-{time.time_ns() // 1_000_000}"
+        try:
+            trash.mkdir(parents=True, exist_ok=True)
+            folder.rename(target)
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be moved to {trash}: {error}") from error
+        self._ask(lambda catalog: None)  # the catalog forgets folders that are gone
+        return target
+
+    # ------------------------------------------------------------------------------------------ the whole root
+
+    def print_summary(self) -> None:
+        """Print how many experiments there are, by status and project, and the newest of them."""
+        from frameworm.experiment.query.describe import print_summary
+
+        print_summary(self._root_dir, self.list_experiments())
+
+    def rebuild(self) -> int:
+        """Make the catalog anew from the folders; shows progress if there are many and stderr is a terminal.
+
+        Returns:
+            how many experiments it holds.
+        """
+        self._ask(lambda catalog: catalog.clear(), bring_up_to_date=False)
+        return self._ask(lambda catalog: sum(map(len, catalog.folders())))
+
+    # ------------------------------------------------------------------------------------------ inside
+
+    def _folder(self, experiment_id: str) -> Path:
+        if not isinstance(experiment_id, str):
+            raise InputError(f"an experiment id is text such as 'exp_001', not {experiment_id!r:.80}")
+        if _UID.match(experiment_id):
+            from frameworm.experiment.query.listing import folder_of_uid
+
+            folder = self._ask(lambda catalog: folder_of_uid(catalog, experiment_id))
+            if folder is not None:
+                return self._root_dir / folder
+        return find_folder(self._root_dir, experiment_id)
+
+    def _select(
+        self,
+        conditions: Callable[[Catalog], list[Condition]],
+        status: str | None,
+        tags: str | Iterable[str] | None,
+        project: str | None,
+        limit: int | None,
+    ) -> pd.DataFrame:
+        from frameworm.experiment.query.listing import list_frame, tag_project_status
+
+        if status is not None and status not in STATUSES:
+            raise InputError(f"status {status!r:.80} is unknown; allowed are {', '.join(STATUSES)}")
+        if project is not None and not isinstance(project, str):
+            raise InputError(f"project is text, not {project!r:.80}")
+        wanted_tags = [] if tags is None else _texts(tags, "tags")
+        most = None if limit is None else _limit(limit)
+
+        def ask(catalog: Catalog) -> pd.DataFrame:
+            every = conditions(catalog) + tag_project_status(wanted_tags, project, status)
+            return list_frame(catalog, every, most)
+
+        return self._ask(ask)
+
+    def _ask(self, question: Callable[[Catalog], _T], *, bring_up_to_date: bool = True) -> _T:
+        """Put a question to the up-to-date catalog.
+
+        One that turns out damaged is replaced; one that cannot be written is answered for by a copy in memory.
+        """
+        from frameworm.experiment.query.sync import sync
+        from frameworm.experiment.storage.catalog import Catalog, CatalogDamageError, CatalogUnavailableError
+
+        def attempt() -> _T:
+            if self._catalog is None:
+                self._catalog = Catalog.open(self._root_dir)
+            if bring_up_to_date:
+                sync(self._catalog)
+            return question(self._catalog)
+
+        try:
+            return attempt()
+        except CatalogDamageError:
+            assert self._catalog is not None
+            self._catalog.reset()
+        except CatalogUnavailableError:
+            self._catalog = Catalog.in_memory(self._root_dir)
+        return attempt()
+
+
+def _texts(values: str | Iterable[str], what: str) -> list[str]:
+    """Return a list of texts; one text alone is a list of one."""
+    if isinstance(values, str):
+        return [values]
+    try:
+        texts = list(values)
+    except TypeError:
+        raise InputError(f"{what} is a list of text, not {values!r:.80}") from None
+    for text in texts:
+        if not isinstance(text, str):
+            raise InputError(f"{what} is a list of text; {text!r:.80} in it is not")
+    return texts
+
+
+def _limit(limit: object) -> int:
+    try:
+        most = operator.index(limit)  # type: ignore[arg-type]
+    except TypeError:
+        most = -1
+    if most < 0 or isinstance(limit, bool):
+        raise InputError(f"limit is a whole number from 0, or None for all, not {limit!r:.80}")
+    return min(most, 2**62)

@@ -1,0 +1,147 @@
+"""Listing and comparing: what the catalog answers, as DataFrames."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from frameworm.experiment.config import load_json
+from frameworm.experiment.errors import MetricNotFoundError
+from frameworm.experiment.model import SYSTEM_CONTEXT
+from frameworm.experiment.query.conditions import Condition, MetricRef, resolve_metric, tag_condition
+from frameworm.experiment.query.tables import comparison_frame, experiments_frame
+from frameworm.experiment.storage.folder import id_of, number_of
+from frameworm.experiment.storage.schema import experiments, params, series, tags
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from frameworm.experiment.storage.catalog import Catalog
+
+_ALL_TAGS_FROM = 1000
+"""Experiments listed from which reading every tag (1 µs each) is quicker than reading those asked for."""
+
+_BASE_COLUMNS = ("experiment_id", "name", "status", "created_at")
+
+
+def list_frame(catalog: Catalog, conditions: Sequence[Condition], limit: int | None) -> pd.DataFrame:
+    """Return the table of the experiments that meet every condition, newest first."""
+    e = experiments.c
+    about = (e.experiment_id, e.name, e.project, e.description, e.status, e.created_ms, e.updated_ms, e.duration_s)
+    *columns, folders, numbers = catalog.columns(
+        sa.select(*about, e.git_hash, e.git_dirty, e.folder, e.number)
+        .where(sa.true(), *conditions)
+        .order_by(e.created_ms.desc(), e.number.desc())
+        .limit(limit)
+    )
+    tags_of: dict[int, list[str]] = {}
+    statement = sa.select(tags.c.experiment, tags.c.tag).order_by(tags.c.experiment, tags.c.position)
+    if len(numbers) < _ALL_TAGS_FROM:
+        pairs: Iterable[tuple[int, str]] = catalog.rows_for(statement, tags.c.experiment, numbers)
+    else:
+        pairs = zip(*catalog.columns(statement), strict=True)
+    for number, tag in pairs:
+        tags_of.setdefault(number, []).append(tag)
+    root = f"{catalog.root}/"
+    return experiments_frame(
+        *columns[: len(about)],
+        [tags_of.get(number, []) for number in numbers],
+        *columns[len(about) :],
+        [root + folder for folder in folders],
+    )
+
+
+def tag_project_status(tag_names: Sequence[str], project: str | None, status: str | None) -> list[Condition]:
+    """Return the conditions of ``list_experiments``' arguments."""
+    conditions = [tag_condition(tag) for tag in tag_names]
+    if project is not None:
+        conditions.append(experiments.c.project == project)
+    if status is not None:
+        conditions.append(experiments.c.status == status)
+    return conditions
+
+
+def numbers_of(catalog: Catalog, ids: Sequence[str]) -> dict[str, int]:
+    """Return the numbers of those ids and uids that there are."""
+    e = experiments.c
+    asked = {one: number for one in ids if (number := number_of(one)) is not None and id_of(number) == one}
+    there = {row[0] for row in catalog.rows_for(sa.select(e.number), e.number, list(asked.values()))}
+    known = {one: number for one, number in asked.items() if number in there}
+    if len(asked) < len(set(ids)):
+        uids = [one for one in ids if one not in asked]
+        rows = catalog.rows_for(sa.select(e.uid, e.number).order_by(e.number.desc()), e.uid, uids)
+        known |= {uid: number for uid, number in rows}
+    return known
+
+
+def folder_of_uid(catalog: Catalog, uid: str) -> str | None:
+    """Return the folder of the experiment with this uid; of copies, the one with the lowest number."""
+    e = experiments.c
+    rows = catalog.rows(sa.select(e.folder).where(e.uid == uid).order_by(e.number).limit(1))
+    return str(rows[0][0]) if rows else None
+
+
+def compare_frame(catalog: Catalog, numbers: Sequence[int], metrics: Sequence[str] | None) -> pd.DataFrame:
+    """Return the table of ``compare_experiments``.
+
+    Raises:
+        MetricNotFoundError: none of the experiments has one of the metrics.
+    """
+    e, p = experiments.c, params.c
+    distinct = list(dict.fromkeys(numbers))
+    statement = sa.select(e.number, e.experiment_id, e.name, e.status, e.created_ms)
+    about = {row[0]: tuple(row[1:]) for row in catalog.rows_for(statement, e.number, distinct)}
+    metric_columns = _metric_columns(catalog, distinct, metrics)
+    values: dict[str, dict[int, str]] = {}
+    for key, number, value in catalog.rows_for(sa.select(p.key, p.experiment, p.value), p.experiment, distinct):
+        values.setdefault(key, {})[number] = value
+    differing = [
+        key
+        for key, by_number in sorted(values.items())
+        if len(by_number) < len(distinct) or len(set(by_number.values())) > 1
+    ]
+    return comparison_frame(
+        [about[number] for number in numbers],
+        {name: [column.get(number, math.nan) for number in numbers] for name, column in metric_columns.items()},
+        {
+            f"config.{key}": [load_json(values[key][number]) if number in values[key] else None for number in numbers]
+            for key in differing
+        },
+    )
+
+
+def _metric_columns(
+    catalog: Catalog, numbers: Sequence[int], metrics: Sequence[str] | None
+) -> dict[str, dict[int, float]]:
+    """Return for each column of metrics the values by experiment."""
+    s = series.c
+    statement = sa.select(
+        s.name, s.experiment, s.context, s.is_default, s.last, s.min, s.max, s.mean, s.first, s.count
+    ).order_by(s.name)
+    rows = catalog.rows_for(statement, s.experiment, numbers)
+    if metrics is None:
+        names = sorted({row.name for row in rows if row.is_default and row.context != SYSTEM_CONTEXT})
+        wanted = {name: MetricRef(name, None, "last") for name in names}
+    else:
+        names = list(dict.fromkeys(row.name for row in rows))
+        wanted = {text: resolve_metric(text, names.__contains__) for text in metrics}
+    columns: dict[str, dict[int, float]] = {}
+    by_name: dict[str, list[sa.Row[tuple[object, ...]]]] = {}
+    for row in rows:
+        by_name.setdefault(row.name, []).append(row)
+    for text, metric in wanted.items():
+        found = {
+            row.experiment: getattr(row, metric.summary)
+            for row in by_name.get(metric.name, [])
+            if (row.is_default if metric.context is None else row.context == metric.context)
+        }
+        if not found:
+            near = difflib.get_close_matches(metric.name, names, n=3)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"they have {', '.join(names[:8])}"
+            raise MetricNotFoundError(f"none of the experiments compared has a metric {text!r}; {hint}")
+        columns[text if text not in _BASE_COLUMNS else f"metrics.{text}"] = found
+    return columns
