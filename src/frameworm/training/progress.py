@@ -15,11 +15,13 @@ class ProgressLine:
 
     Args:
         enabled: False draws nothing; None draws if standard error is a terminal.
+        title: what is trained.
         epochs: how many there are in all.
         batches_per_epoch: None if unknown; then the bar counts epochs.
     """
 
-    def __init__(self, enabled: bool | None, epochs: int, batches_per_epoch: int | None) -> None:
+    def __init__(self, enabled: bool | None, title: str, epochs: int, batches_per_epoch: int | None) -> None:
+        self._title = title
         self.enabled = sys.stderr.isatty() if enabled is None else enabled
         self._epochs = epochs
         self._batches_per_epoch = batches_per_epoch
@@ -29,12 +31,13 @@ class ProgressLine:
         """Start drawing."""
         if self.enabled:
             from rich.console import Console
+            from rich.markup import escape
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
             self._bar = Progress(
-                TextColumn("[bold]epoch {task.fields[epoch]}[/]/{task.fields[epochs]}"),
+                TextColumn("[bold]{task.description}[/]", markup=True),
+                TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
                 BarColumn(bar_width=30),
-                TextColumn("{task.percentage:>3.0f}%"),
                 TextColumn("[dim]{task.fields[terms]}[/]"),
                 TimeElapsedColumn(),
                 TextColumn("[dim]left[/]"),
@@ -44,7 +47,7 @@ class ProgressLine:
                 refresh_per_second=5,
             )
             total = self._epochs * (self._batches_per_epoch or 1)
-            self._task = self._bar.add_task("", total=total, epoch=0, epochs=self._epochs, terms="")
+            self._task = self._bar.add_task(escape(self._title), total=total, epoch=0, epochs=self._epochs, terms="")
             self._bar.start()
         return self
 

@@ -257,8 +257,9 @@ class Trainer:
                 stack.enter_context(experiment)
             folder = self.fabric.broadcast(self.checkpoint_dir)
             interrupt = stack.enter_context(DeferredInterrupt())
+            title = "training" if experiment is None else experiment.name
             show = self._progress if self.fabric.is_global_zero else False
-            line = stack.enter_context(ProgressLine(show, epochs, length(train_loader)))
+            line = stack.enter_context(ProgressLine(show, title, epochs, length(train_loader)))
             try:
                 resumed = None if resume_from is None else self._load(checkpoint_path(resume_from, folder))
                 self._fit(epochs, resumed, interrupt, line)

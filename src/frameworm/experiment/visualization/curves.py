@@ -1,0 +1,260 @@
+"""Curves: series smoothed, averaged over groups, and thinned to what a figure can show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from frameworm.experiment.visualization.series import Series, mean_by_x
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+Band = Literal["std", "se", "minmax"]
+
+COLUMNS = 1_000
+"""Columns a long curve is thinned to, two points each; a printed panel is about as many pixels wide."""
+OFF_SCALE = 1e300
+"""Values from here on are shown as infinite: an axis of such a length overflows a float64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What is drawn of one series or group.
+
+    Attributes:
+        x: float64 (n,), ascending; y: float64 (n,), NaN where the line has a gap.
+        raw: x and y before smoothing, or None if nothing was smoothed.
+        band: lower and upper edge at x, or None.
+        nan_x: where values are NaN; above_x, below_x: where they are +inf or -inf.
+        best: the lowest or highest value as logged, if asked for.
+        left_out: how many finite values a logarithmic axis cannot show.
+        logged: how many points there were.
+        unaligned: the members of this group have no x in common.
+    """
+
+    label: str
+    x: Floats
+    y: Floats
+    raw: tuple[Floats, Floats] | None = None
+    band: tuple[Floats, Floats] | None = None
+    nan_x: Floats = field(default_factory=lambda: np.empty(0))
+    above_x: Floats = field(default_factory=lambda: np.empty(0))
+    below_x: Floats = field(default_factory=lambda: np.empty(0))
+    best: tuple[float, float] | None = None
+    left_out: int = 0
+    logged: int = 0
+    unaligned: bool = False
+
+    @property
+    def end(self) -> tuple[float, float] | None:
+        """The last point of the line, or None if it has none."""
+        shown = np.flatnonzero(np.isfinite(self.y))
+        return (float(self.x[shown[-1]]), float(self.y[shown[-1]])) if len(shown) else None
+
+    def stretched(self, factor: float) -> Curve:
+        """Return the curve with every x multiplied, as when seconds become hours."""
+        return replace(
+            self,
+            x=self.x * factor,
+            raw=None if self.raw is None else (self.raw[0] * factor, self.raw[1]),
+            nan_x=self.nan_x * factor,
+            above_x=self.above_x * factor,
+            below_x=self.below_x * factor,
+            best=None if self.best is None else (self.best[0] * factor, self.best[1]),
+        )
+
+
+def curve_of(
+    label: str, series: Series, *, smoothing: float, log: bool, best: Literal["min", "max"] | None
+) -> Curve:
+    """Make the curve of one series."""
+    x, y = series.x, _finite(series.y)
+    left_out = 0
+    if log:
+        left_out = int((y <= 0).sum())
+        y = np.where(y > 0, y, np.nan)
+    line = smooth(y, smoothing)
+    return Curve(
+        label,
+        *_thinned(x, line),
+        raw=_thinned(x, y) if smoothing else None,
+        **_bad_places([series]),
+        best=_best(x, y, best),
+        left_out=left_out,
+        logged=series.logged,
+    )
+
+
+def curve_of_group(
+    label: str,
+    members: Sequence[Series],
+    *,
+    smoothing: float,
+    log: bool,
+    best: Literal["min", "max"] | None,
+    band: Band,
+) -> Curve:
+    """Make the curve of a group: the mean of its members, smoothed one by one, and a band around it."""
+    smoothed = [(s.x, smooth(_finite(s.y), smoothing)) for s in members if len(s.x)]
+    bad = _bad_places(members)
+    logged = sum(s.logged for s in members)
+    table = align([mean_by_x(x, y) for x, y in smoothed])
+    if table is None:
+        return Curve(label, np.empty(0), np.empty(0), **bad, logged=logged, unaligned=bool(smoothed))
+    x, mean, lower, upper = _mean_and_band(*table, band)
+    left_out = 0
+    if log:
+        left_out = int((mean <= 0).sum())
+        mean = np.where(mean > 0, mean, np.nan)
+        # A band that reaches zero has no lower edge on a log axis: it is drawn to a tenth of the mean.
+        lower = np.where(lower > 0, lower, mean / 10)
+    keep = np.unique(np.concatenate([thin(x, part) for part in (mean, lower, upper)]))
+    return Curve(
+        label,
+        x[keep],
+        mean[keep],
+        band=(lower[keep], upper[keep]),
+        **bad,
+        best=_best(x, mean, best),
+        left_out=left_out,
+        logged=logged,
+    )
+
+
+def smooth(y: Floats, amount: float) -> Floats:
+    """Return the debiased exponential moving average of y.
+
+    With a = ``amount``: m_t = a·m_{t-1} + (1-a)·y_t from m_0 = 0, shown as m_t / (1 - a^t), so that the first
+    points are not drawn towards zero (the bias correction of Kingma and Ba, "Adam", 2015, section 3). NaN is
+    skipped: it does not move the average, and stays NaN in the result. One step a point, whatever their distance.
+    """
+    if not amount or not len(y):
+        return y
+    import pandas as pd
+
+    mean = pd.Series(y).ewm(alpha=1 - amount, adjust=True, ignore_na=True).mean().to_numpy(np.float64)
+    return np.where(np.isnan(y), np.nan, mean)
+
+
+def thin(x: Floats, y: Floats, columns: int = COLUMNS) -> Ints:
+    """Return the positions of the points that a line of ``columns`` pixels needs.
+
+    x is cut into equal columns; of each the lowest and the highest point are kept, so every spike stays. A column
+    with nothing but NaN keeps one, so gaps stay too. The first and last points are always kept.
+
+    Args:
+        x: float64 (n,), ascending.
+        y: float64 (n,).
+        columns: at most 2 · columns + 2 points are kept.
+    """
+    n = len(x)
+    if n <= 2 * columns:
+        return np.arange(n)
+    width = x[-1] - x[0]
+    place = (x - x[0]) / width if width > 0 else np.zeros(n)
+    column = np.minimum((place * columns).astype(np.int64), columns - 1)
+    starts = np.flatnonzero(np.diff(column, prepend=-1))
+    lengths = np.diff(starts, append=n)
+    lowest, highest = np.fmin.reduceat(y, starts), np.fmax.reduceat(y, starts)
+    kept = [np.array([0, n - 1]), starts[np.isnan(lowest)]]
+    for extreme in (lowest, highest):
+        hits = np.flatnonzero(y == np.repeat(extreme, lengths))
+        kept.append(hits[np.diff(column[hits], prepend=-1) > 0])
+    return np.unique(np.concatenate(kept))
+
+
+def align(members: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats] | None:
+    """Put the members of a group on one x.
+
+    If every member has exactly those x of the union that lie in its own range (the same steps, though some may
+    have begun later or ended early), the values are taken as they are, over the union. Otherwise each member is
+    interpolated linearly (its NaN left out) over the range that all have in common, at the union of their x there
+    or, if that is more than 2,000, at 2,000 equal distances.
+
+    Args:
+        members: x ascending, each once, and y.
+
+    Returns:
+        x float64 (n,) and a table float64 (members, n), NaN where a member has nothing; None if there is no
+        member or no x that all have in common.
+    """
+    if not members:
+        return None
+    union = np.unique(np.concatenate([x for x, _ in members]))
+    spans = [(np.searchsorted(union, x[0]), np.searchsorted(union, x[-1]) + 1) for x, _ in members]
+    if all(stop - start == len(x) for (start, stop), (x, _) in zip(spans, members, strict=True)):
+        table = np.full((len(members), len(union)), np.nan)
+        for row, (start, stop), (_, y) in zip(table, spans, members, strict=True):
+            row[start:stop] = y
+        return union, table
+    known = [(x[ok], y[ok]) for x, y in members if (ok := np.isfinite(y)).any()]
+    if not known:
+        return None
+    first, last = max(x[0] for x, _ in known), min(x[-1] for x, _ in known)
+    if first > last:
+        return None
+    grid = union[(union >= first) & (union <= last)]
+    if len(grid) > 2 * COLUMNS:
+        grid = np.linspace(first, last, 2 * COLUMNS)
+    return grid, np.stack([np.interp(grid, x, y) for x, y in known])
+
+
+def _mean_and_band(x: Floats, table: Floats, band: Band) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return x, mean, lower and upper edge over the members that have a value there."""
+    there = np.isfinite(table)
+    count = there.sum(axis=0)
+    some = np.maximum(count, 1)
+    mean = np.where(there, table, 0.0).sum(axis=0) / some
+    if band == "minmax":
+        lower, upper = np.fmin.reduce(table), np.fmax.reduce(table)
+    else:
+        squares = np.where(there, table - mean, 0.0) ** 2
+        spread = np.sqrt(squares.sum(axis=0) / np.maximum(count - 1, 1))
+        spread = spread / np.sqrt(some) if band == "se" else spread
+        lower, upper = mean - spread, mean + spread
+    empty = count == 0
+    return x, *(np.where(empty, np.nan, part) for part in (mean, lower, upper))
+
+
+def _finite(y: Floats) -> Floats:
+    """Return y with NaN in place of what has no place on an axis."""
+    return np.where(np.abs(y) < OFF_SCALE, y, np.nan)
+
+
+def _bad_places(members: Sequence[Series]) -> dict[str, Floats]:
+    tests = {
+        "nan_x": lambda y: np.isnan(y),
+        "above_x": lambda y: y >= OFF_SCALE,
+        "below_x": lambda y: y <= -OFF_SCALE,
+    }
+    return {
+        name: np.concatenate([np.empty(0), *(_spaced(s.x[test(s.y)]) for s in members)])
+        for name, test in tests.items()
+    }
+
+
+def _spaced(x: Floats) -> Floats:
+    """Return at most a hundred marks of ascending x, the first of each hundredth of their range."""
+    if len(x) <= 100:
+        return x
+    hundredth = np.floor((x - x[0]) / max(x[-1] - x[0], 1e-300) * 99)
+    return x[np.diff(hundredth, prepend=-1) > 0]
+
+
+def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    keep = thin(x, y)
+    return x[keep], y[keep]
+
+
+def _best(x: Floats, y: Floats, best: Literal["min", "max"] | None) -> tuple[float, float] | None:
+    if best is None or not np.isfinite(y).any():
+        return None
+    at = int(np.nanargmin(y) if best == "min" else np.nanargmax(y))
+    return float(x[at]), float(y[at])
