@@ -18,7 +18,7 @@ help: ## list the targets
 setup: $(VENV)/.dev ## make the virtual environment with everything for developing
 
 demo: $(VENV)/.demo ## train three small models on digits, then list, compare, search and plot them
-	$(BIN)/python examples/demo.py
+	$(BIN)/python examples/vae_digits.py
 
 test: $(VENV)/.dev ## run the tests; PYTEST='-k journal -x' passes options on
 	$(BIN)/python -m pytest $(PYTEST)

@@ -15,7 +15,8 @@ _START = """\
 Installed as `frameworm`; `python -m frameworm.experiment.cli` is the same, without anything on the `PATH`.
 The [guide](../guide/cli.md) shows what the commands print. This page is their own help.
 
-Exit codes: 0 done; 1 it could not be done (no such experiment, no such folder, damage); 2 the command line is not understood.
+Exit codes: 0 done; 1 it could not be done (no such experiment, no such folder, damage); 2 the command line is not
+understood.
 """
 
 

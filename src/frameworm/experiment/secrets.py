@@ -27,9 +27,7 @@ _SECRET_WORDS = frozenset(
     "password passwords passwd passphrase passcode pwd secret secrets credential credentials bearer authorization "
     "apikey apikeys accesskey secretkey privatekey authtoken accesstoken".split()
 )
-_KEY_KINDS = frozenset(
-    "api access private secret auth account encryption signing master subscription license".split()
-)
+_KEY_KINDS = frozenset("api access private secret auth account encryption signing master subscription license".split())
 # password_file names a file, secret_name a name; neither is a secret.
 _HARMLESS_ENDS = frozenset(
     "file files path paths dir name names env var type kind length len size dim count field column policy manager "

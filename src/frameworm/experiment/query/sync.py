@@ -11,12 +11,11 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from frameworm.experiment.errors import FramewormWarning, StoreNotFoundError
-from frameworm.experiment.model import ENDED
+from frameworm.experiment.errors import FramewormWarning, StoreError, StoreNotFoundError
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.storage.catalog import Catalog
 from frameworm.experiment.storage.folder import LOGS, experiment_folders, id_of, number_of
-from frameworm.experiment.storage.schema import Entry
+from frameworm.experiment.storage.schema import Entry, is_stale
 
 _BATCH = 500
 """Folders entered in one transaction: the write lock is then held for some 0.3 s."""
@@ -48,7 +47,20 @@ def sync(catalog: Catalog) -> None:
     folders += [name for name in known.stale if name in names and _changed(root / name, *known.stale[name])]
     entries = (entry for name in _with_progress(folders) if (entry := read_entry(root / name)) is not None)
     while batch := list(islice(entries, _BATCH)):
+        _enter(catalog, batch)
+
+
+def _enter(catalog: Catalog, batch: list[Entry]) -> None:
+    try:
         catalog.upsert_many(batch)
+    except StoreError:
+        raise
+    except Exception as error:  # a value that no writer of ours makes, as in a metadata.json edited by hand
+        if len(batch) == 1:
+            _warn(f"{batch[0].info.path} is left out: it cannot be entered ({type(error).__name__}: {error})")
+            return
+        for entry in batch:
+            _enter(catalog, [entry])
 
 
 def read_entry(folder: Path) -> Entry | None:
@@ -67,8 +79,7 @@ def read_entry(folder: Path) -> Entry | None:
         _warn(f"{folder} is damaged; what can be read is shown: {'; '.join(map(str, reader.damage[:3]))}")
     if info.experiment_id != id_of(number):  # a folder renamed or copied by hand: its name is what it is asked by
         info = replace(info, experiment_id=id_of(number))
-    open_journal = any(not writer.get("closed", True) for writer in info.writers)
-    stale = info.status not in ENDED or open_journal
+    stale = is_stale(info)
     return Entry(info, summaries, stale, mark if stale else "")
 
 

@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import StatementError
 from sqlalchemy.pool import NullPool, StaticPool
 
-from frameworm.experiment.errors import FramewormWarning, StoreError, StoreVersionError
+from frameworm.experiment.errors import FramewormWarning, InputError, StoreError, StoreVersionError
 from frameworm.experiment.model import ExperimentInfo, SeriesSummary
 from frameworm.experiment.storage.schema import (
     DETAILS,
@@ -44,6 +44,7 @@ BUSY_TIMEOUT_S = 5.0
 
 _FORMAT = "frameworm catalog"
 _IN_LIMIT = 500
+_VALUE_ERRORS = (0, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH)  # 0: by Python
 
 
 class KnownFolders(NamedTuple):
@@ -70,7 +71,7 @@ class Catalog:
 
     Every call uses a connection and a short transaction of its own, so any thread may call, a fork carries no
     connection along, and nothing is locked between calls. Writes take the write lock at once
-    (``BEGIN IMMEDIATE``) and wait up to ``BUSY_TIMEOUT_S`` for it. A call that returned is durable as SQLite's
+    (``BEGIN IMMEDIATE``) and wait up to ``timeout_s`` for it. A call that returned is durable as SQLite's
     ``synchronous=NORMAL`` has it, which is enough for an index.
 
     Attributes:
@@ -78,8 +79,9 @@ class Catalog:
         persistent: False when the root cannot be written: then this is a copy in memory.
     """
 
-    def __init__(self, root: Path, *, persistent: bool) -> None:
+    def __init__(self, root: Path, *, persistent: bool, timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self.root = root
+        self.timeout_s = timeout_s
         self.path = root / CATALOG_NAME
         self.persistent = persistent
         self._memory_lock = threading.Lock()
@@ -87,11 +89,15 @@ class Catalog:
         self._engine = self._make_engine()
 
     @classmethod
-    def open(cls, root: Path) -> Catalog:
+    def open(cls, root: Path, *, timeout_s: float = BUSY_TIMEOUT_S) -> Catalog:
         """Open the catalog of a root, creating it empty if missing.
 
         On a read-only root (or one whose catalog is locked up or whose disk is full) the result is a copy in
         memory. A damaged catalog is replaced by an empty one.
+
+        Args:
+            root: the folder of experiments.
+            timeout_s: how long to wait for a lock.
 
         Raises:
             StoreError: ``experiments.db`` is a database of something else.
@@ -100,7 +106,7 @@ class Catalog:
         if not root.is_dir():
             raise StoreError(f"{root} is not a folder: there is no catalog to open")
         if _writable(root):
-            catalog = cls(root, persistent=True)
+            catalog = cls(root, persistent=True, timeout_s=timeout_s)
             try:
                 catalog._prepare()
                 return catalog
@@ -109,17 +115,13 @@ class Catalog:
                 return catalog
             except CatalogUnavailableError:
                 pass  # served from memory below
-        return cls.in_memory(root)
+        return cls.in_memory(root, timeout_s=timeout_s)
 
     @classmethod
-    def in_memory(cls, root: Path) -> Catalog:
+    def in_memory(cls, root: Path, *, timeout_s: float = BUSY_TIMEOUT_S) -> Catalog:
         """Return a copy of a root's catalog in memory, empty where the file is missing or unreadable."""
-        catalog = cls(root, persistent=False)
-        try:
-            catalog._prepare()
-        except CatalogDamageError:
-            catalog._engine = catalog._make_engine(copy=False)
-            catalog._prepare()
+        catalog = cls(root, persistent=False, timeout_s=timeout_s)
+        catalog._load_memory()
         return catalog
 
     # ------------------------------------------------------------------------------------------ writing
@@ -246,14 +248,25 @@ class Catalog:
             engine = sa.create_engine("sqlite://", creator=self._connect_file, poolclass=NullPool)
         else:
             source = self.path if copy else None
-            engine = sa.create_engine("sqlite://", creator=lambda: _copy_to_memory(source), poolclass=StaticPool)
+            engine = sa.create_engine(
+                "sqlite://", creator=lambda: _copy_to_memory(source, self.timeout_s), poolclass=StaticPool
+            )
         sa.event.listen(engine, "begin", _emit_begin)
         self._engine_pid = os.getpid()
         return engine
 
+    def _load_memory(self) -> None:
+        self._memory_lock = threading.Lock()
+        self._engine = self._make_engine()
+        try:
+            self._prepare()
+        except CatalogDamageError:
+            self._engine = self._make_engine(copy=False)
+            self._prepare()
+
     def _connect_file(self) -> sqlite3.Connection:
         # mode=rw: a catalog that was deleted meanwhile must not come back as an empty file without tables.
-        return _configure(_sqlite(self.path, "rw"))
+        return _configure(_sqlite(self.path, "rw", self.timeout_s))
 
     @contextlib.contextmanager
     def _begin(self, write: bool = False) -> Iterator[sa.Connection]:
@@ -261,8 +274,7 @@ class Catalog:
         lock: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if not self.persistent:
             if self._engine_pid != os.getpid():  # a fork copied a connection and perhaps a held lock
-                self._memory_lock = threading.Lock()
-                self._engine = self._make_engine()
+                self._load_memory()
             lock = self._memory_lock
         try:
             with lock, self._engine.connect() as connection:
@@ -270,19 +282,21 @@ class Catalog:
                     connection = connection.execution_options(frameworm_begin="BEGIN IMMEDIATE")
                 with connection.begin():
                     yield connection
-        except DBAPIError as exc:
+        except StatementError as exc:
             raise self._translated(exc) from exc
 
-    def _translated(self, exc: DBAPIError) -> StoreError:
+    def _translated(self, exc: StatementError) -> StoreError | InputError:
         code = getattr(exc.orig, "sqlite_errorcode", 0) & 0xFF
         text = str(exc.orig)
+        if code in _VALUE_ERRORS:
+            return InputError(f"a value cannot be stored in {self.path}: {text}")
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such " in text:
             return CatalogDamageError(f"{self.path} is damaged: {text}")
         if code == sqlite3.SQLITE_CANTOPEN and not self.path.exists():
             return CatalogDamageError(f"{self.path} has been removed")
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return CatalogUnavailableError(
-                f"{self.path} has been locked by another process for {BUSY_TIMEOUT_S:g} s: try again"
+                f"{self.path} has been locked by another process for {self.timeout_s:g} s: try again"
             )
         return CatalogUnavailableError(f"{self.path} cannot be used: {text}")
 
@@ -290,7 +304,7 @@ class Catalog:
         """See that the file is there, is ours and has today's tables."""
         if self.persistent and not self.path.exists():
             try:
-                with contextlib.closing(_sqlite(self.path, "rwc")) as empty:
+                with contextlib.closing(_sqlite(self.path, "rwc", self.timeout_s)) as empty:
                     empty.execute("PRAGMA user_version")  # SQLite makes the file when it first reads it
             except sqlite3.Error as exc:
                 raise CatalogUnavailableError(f"{self.path} cannot be created: {exc}") from exc
@@ -336,10 +350,10 @@ def _writable(root: Path) -> bool:
     return os.access(root, os.W_OK | os.X_OK) and (not path.exists() or os.access(path, os.W_OK))
 
 
-def _sqlite(path: Path, mode: str) -> sqlite3.Connection:
+def _sqlite(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
     """Connect with ``mode`` ro, rw or rwc; transactions are begun by us alone."""
     uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False)
 
 
 def _configure(connection: sqlite3.Connection) -> sqlite3.Connection:
@@ -347,11 +361,11 @@ def _configure(connection: sqlite3.Connection) -> sqlite3.Connection:
     return connection
 
 
-def _copy_to_memory(path: Path | None) -> sqlite3.Connection:
+def _copy_to_memory(path: Path | None, timeout_s: float) -> sqlite3.Connection:
     memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     if path is not None and path.exists():
         try:
-            with contextlib.closing(_sqlite(path, "ro")) as source:
+            with contextlib.closing(_sqlite(path, "ro", timeout_s)) as source:
                 # Taking the read lock here fails after the busy timeout; backup() alone would wait for ever.
                 source.execute("BEGIN")
                 source.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -359,7 +373,7 @@ def _copy_to_memory(path: Path | None) -> sqlite3.Connection:
         except sqlite3.Error:
             # Damaged, locked up, or with a rollback that a read-only mount forbids: start from the folders.
             memory.close()
-            return _copy_to_memory(None)
+            return _copy_to_memory(None, timeout_s)
     return memory
 
 
@@ -369,7 +383,7 @@ def _emit_begin(connection: sa.Connection) -> None:
 
 def _is_ours(path: Path) -> bool:
     try:
-        with contextlib.closing(_sqlite(path, "ro")) as connection:
+        with contextlib.closing(_sqlite(path, "ro", BUSY_TIMEOUT_S)) as connection:
             found = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
             return found is not None and found[0] == _FORMAT
     except sqlite3.Error:

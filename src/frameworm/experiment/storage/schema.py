@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from frameworm.experiment.config import dump_json, flatten
 from frameworm.experiment.errors import InputError
-from frameworm.experiment.model import ExperimentInfo, SeriesSummary, default_context
+from frameworm.experiment.model import ENDED, ExperimentInfo, SeriesSummary, default_context
 from frameworm.experiment.storage.folder import id_of, number_of
 
 SCHEMA_VERSION = 1
@@ -130,6 +130,11 @@ class Entry(NamedTuple):
     summaries: Sequence[SeriesSummary]
     stale: bool
     fingerprint: str = ""
+
+
+def is_stale(info: ExperimentInfo) -> bool:
+    """Whether the folder may have more to tell: the experiment goes on, or another process still logs to it."""
+    return info.status not in ENDED or any(not writer.get("closed", True) for writer in info.writers)
 
 
 def experiment_number(experiment_id: str) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,23 @@ OFF_SCALE = 1e300
 """Values from here on are shown as infinite: an axis of such a length overflows a float64."""
 
 
+class Bad(NamedTuple):
+    """Where values are that have no place in a panel, as x: float64, for each kind."""
+
+    nan: Floats
+    above: Floats
+    below: Floats
+
+    @staticmethod
+    def of(members: Sequence[Series]) -> Bad:
+        """Find the bad values of some series; of many close together only a few are kept, to be marked."""
+
+        def places(test: Callable[[Floats], NDArray[np.bool_]]) -> Floats:
+            return np.concatenate([np.empty(0), *(_spaced(s.x[test(s.y)]) for s in members)])
+
+        return Bad(places(np.isnan), places(lambda y: y >= OFF_SCALE), places(lambda y: y <= -OFF_SCALE))
+
+
 @dataclass(frozen=True, slots=True)
 class Curve:
     """What is drawn of one series or group.
@@ -32,7 +50,7 @@ class Curve:
         x: float64 (n,), ascending; y: float64 (n,), NaN where the line has a gap.
         raw: x and y before smoothing, or None if nothing was smoothed.
         band: lower and upper edge at x, or None.
-        nan_x: where values are NaN; above_x, below_x: where they are +inf or -inf.
+        bad: where values are NaN or infinite.
         best: the lowest or highest value as logged, if asked for.
         left_out: how many finite values a logarithmic axis cannot show.
         logged: how many points there were.
@@ -42,11 +60,9 @@ class Curve:
     label: str
     x: Floats
     y: Floats
+    bad: Bad
     raw: tuple[Floats, Floats] | None = None
     band: tuple[Floats, Floats] | None = None
-    nan_x: Floats = field(default_factory=lambda: np.empty(0))
-    above_x: Floats = field(default_factory=lambda: np.empty(0))
-    below_x: Floats = field(default_factory=lambda: np.empty(0))
     best: tuple[float, float] | None = None
     left_out: int = 0
     logged: int = 0
@@ -64,53 +80,51 @@ class Curve:
             self,
             x=self.x * factor,
             raw=None if self.raw is None else (self.raw[0] * factor, self.raw[1]),
-            nan_x=self.nan_x * factor,
-            above_x=self.above_x * factor,
-            below_x=self.below_x * factor,
+            bad=Bad(*(x * factor for x in self.bad)),
             best=None if self.best is None else (self.best[0] * factor, self.best[1]),
         )
 
 
-def curve_of(
-    label: str, series: Series, *, smoothing: float, log: bool, best: Literal["min", "max"] | None
-) -> Curve:
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What is done to the series of one panel; ``span``: from its first x to its last, of all its series."""
+
+    smoothing: float = 0.0
+    span: float = 0.0
+    log: bool = False
+    best: Literal["min", "max"] | None = None
+    band: Band = "std"
+
+
+def curve_of(label: str, series: Series, how: Treatment) -> Curve:
     """Make the curve of one series."""
     x, y = series.x, _finite(series.y)
     left_out = 0
-    if log:
+    if how.log:
         left_out = int((y <= 0).sum())
         y = np.where(y > 0, y, np.nan)
-    line = smooth(y, smoothing)
     return Curve(
         label,
-        *_thinned(x, line),
-        raw=_thinned(x, y) if smoothing else None,
-        **_bad_places([series]),
-        best=_best(x, y, best),
+        *_thinned(x, smooth(x, y, how.smoothing, how.span)),
+        Bad.of([series]),
+        raw=_thinned(x, y) if how.smoothing else None,
+        best=_best(x, y, how.best),
         left_out=left_out,
         logged=series.logged,
     )
 
 
-def curve_of_group(
-    label: str,
-    members: Sequence[Series],
-    *,
-    smoothing: float,
-    log: bool,
-    best: Literal["min", "max"] | None,
-    band: Band,
-) -> Curve:
+def curve_of_group(label: str, members: Sequence[Series], how: Treatment) -> Curve:
     """Make the curve of a group: the mean of its members, smoothed one by one, and a band around it."""
-    smoothed = [(s.x, smooth(_finite(s.y), smoothing)) for s in members if len(s.x)]
-    bad = _bad_places(members)
+    smoothed = [(s.x, smooth(s.x, _finite(s.y), how.smoothing, how.span)) for s in members if len(s.x)]
+    bad = Bad.of(members)
     logged = sum(s.logged for s in members)
     table = align([mean_by_x(x, y) for x, y in smoothed])
     if table is None:
-        return Curve(label, np.empty(0), np.empty(0), **bad, logged=logged, unaligned=bool(smoothed))
-    x, mean, lower, upper = _mean_and_band(*table, band)
+        return Curve(label, np.empty(0), np.empty(0), bad, logged=logged, unaligned=bool(smoothed))
+    x, mean, lower, upper = _mean_and_band(*table, how.band)
     left_out = 0
-    if log:
+    if how.log:
         left_out = int((mean <= 0).sum())
         mean = np.where(mean > 0, mean, np.nan)
         # A band that reaches zero has no lower edge on a log axis: it is drawn to a tenth of the mean.
@@ -120,27 +134,40 @@ def curve_of_group(
         label,
         x[keep],
         mean[keep],
+        bad,
         band=(lower[keep], upper[keep]),
-        **bad,
-        best=_best(x, mean, best),
+        best=_best(x, mean, how.best),
         left_out=left_out,
         logged=logged,
     )
 
 
-def smooth(y: Floats, amount: float) -> Floats:
-    """Return the debiased exponential moving average of y.
+def smooth(x: Floats, y: Floats, amount: float, span: float) -> Floats:
+    """Return the debiased exponential moving average of y over x.
 
-    With a = ``amount``: m_t = a·m_{t-1} + (1-a)·y_t from m_0 = 0, shown as m_t / (1 - a^t), so that the first
-    points are not drawn towards zero (the bias correction of Kingma and Ba, "Adam", 2015, section 3). NaN is
-    skipped: it does not move the average, and stays NaN in the result. One step a point, whatever their distance.
+    With a = ``amount`` and u = ``span`` / 1000, point t becomes
+
+        Σ a^((x_t - x_i) / u) · y_i  /  Σ a^((x_t - x_i) / u)    over the points i ≤ t that are not NaN:
+
+    a point's weight falls by the factor a on each thousandth of the axis. For 1,000 even points that is the usual
+    average m_t = a·m_{t-1} + (1-a)·y_t from m_0 = 0, divided by 1 - a^t so that it does not start near zero (Kingma
+    and Ba, "Adam", 2015, section 3); its form for uneven x is Eckner's ("Algorithms for unevenly spaced time
+    series", 2014). Measured by points instead, a = 0.9 would hardly touch a loss logged a million times and drag
+    one logged once an epoch far behind itself. NaN stays NaN.
     """
-    if not amount or not len(y):
+    known = ~np.isnan(y)
+    if not amount or span <= 0 or not known.any():
         return y
     import pandas as pd
 
-    mean = pd.Series(y).ewm(alpha=1 - amount, adjust=True, ignore_na=True).mean().to_numpy(np.float64)
-    return np.where(np.isnan(y), np.nan, mean)
+    # pandas takes x as times: a nanosecond is 10^-9 of a thousandth of the axis.
+    times = ((x[known] - x[0]) * (1000 / span) * 1e9).astype("datetime64[ns]")
+    half_life = f"{max(1, round(math.log(0.5) / math.log(amount) * 1e9))}ns"
+    result = np.full(len(y), np.nan)
+    # (The published stubs forget that a half-life in times is text.)
+    mean = pd.Series(y[known]).ewm(halflife=half_life, times=times).mean()  # type: ignore[arg-type]
+    result[known] = mean.to_numpy(np.float64)
+    return result
 
 
 def thin(x: Floats, y: Floats, columns: int = COLUMNS) -> Ints:
@@ -211,16 +238,19 @@ def _mean_and_band(x: Floats, table: Floats, band: Band) -> tuple[Floats, Floats
     there = np.isfinite(table)
     count = there.sum(axis=0)
     some = np.maximum(count, 1)
-    mean = np.where(there, table, 0.0).sum(axis=0) / some
+    mean = np.where(there, table / some, 0.0).sum(axis=0)
     if band == "minmax":
-        lower, upper = np.fmin.reduce(table), np.fmax.reduce(table)
+        lower, upper = np.fmin.reduce(table, axis=0), np.fmax.reduce(table, axis=0)
     else:
-        squares = np.where(there, table - mean, 0.0) ** 2
-        spread = np.sqrt(squares.sum(axis=0) / np.maximum(count - 1, 1))
+        # Divided by the largest deviation first: the square of 1e200 is no float64.
+        apart = np.where(there, np.abs(table - mean), 0.0)
+        largest = np.maximum(apart.max(axis=0), 1e-300)
+        spread = largest * np.sqrt(((apart / largest) ** 2).sum(axis=0) / np.maximum(count - 1, 1))
         spread = spread / np.sqrt(some) if band == "se" else spread
         lower, upper = mean - spread, mean + spread
     empty = count == 0
-    return x, *(np.where(empty, np.nan, part) for part in (mean, lower, upper))
+    mean, lower, upper = (np.where(empty, np.nan, part) for part in (mean, lower, upper))
+    return x, mean, lower, upper
 
 
 def _finite(y: Floats) -> Floats:
@@ -228,24 +258,13 @@ def _finite(y: Floats) -> Floats:
     return np.where(np.abs(y) < OFF_SCALE, y, np.nan)
 
 
-def _bad_places(members: Sequence[Series]) -> dict[str, Floats]:
-    tests = {
-        "nan_x": lambda y: np.isnan(y),
-        "above_x": lambda y: y >= OFF_SCALE,
-        "below_x": lambda y: y <= -OFF_SCALE,
-    }
-    return {
-        name: np.concatenate([np.empty(0), *(_spaced(s.x[test(s.y)]) for s in members)])
-        for name, test in tests.items()
-    }
-
-
 def _spaced(x: Floats) -> Floats:
     """Return at most a hundred marks of ascending x, the first of each hundredth of their range."""
     if len(x) <= 100:
         return x
-    hundredth = np.floor((x - x[0]) / max(x[-1] - x[0], 1e-300) * 99)
-    return x[np.diff(hundredth, prepend=-1) > 0]
+    hundredth: Floats = np.floor((x - x[0]) / max(x[-1] - x[0], 1e-300) * 99)
+    kept: Floats = x[np.concatenate(([True], hundredth[1:] > hundredth[:-1]))]
+    return kept
 
 
 def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:

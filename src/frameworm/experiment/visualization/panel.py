@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from frameworm.experiment.visualization.style import (
     SMALL_PT,
@@ -32,12 +33,23 @@ _RAW_LIMIT = 24
 
 
 def draw_panel(
-    axes: Axes, curves: Sequence[tuple[Curve, Look]], theme: Theme, *, log: bool, whole_x: bool, title: str = ""
+    axes: Axes,
+    curves: Sequence[tuple[Curve, Look]],
+    theme: Theme,
+    *,
+    x_limits: tuple[float, float],
+    log: bool,
+    whole_x: bool,
+    title: str = "",
 ) -> None:
     """Draw curves and set limits, ticks, title and notes."""
     style_axes(axes, theme)
     log = log and any(np.isfinite(curve.y).any() for curve, _ in curves)
     axes.set_yscale("log" if log else "linear", **({"nonpositive": "mask"} if log else {}))
+    # Limits come first: left to itself, autoscaling overflows where values are near the largest float64.
+    axes.set_autoscale_on(False)
+    axes.set_xlim(*x_limits)
+    _set_y_limits(axes, [curve for curve, _ in curves], log)
     faint = min(0.3, 1.5 / max(1, len(curves)))
     for order, (curve, look) in enumerate(curves):
         zorder = 3 - order / max(1, len(curves))
@@ -47,19 +59,25 @@ def draw_panel(
             )
         if curve.raw is not None and len(curves) <= _RAW_LIMIT:
             axes.plot(*curve.raw, color=look.color, linewidth=0.7, alpha=faint, zorder=1.2, **_PLAIN)
+        rough = is_rough(curve.y)
         axes.plot(
             curve.x,
             curve.y,
             color=look.color,
-            linestyle=look.dashes,
-            linewidth=look.width,
+            linestyle="solid" if rough else look.dashes,
+            linewidth=min(look.width, 0.8) if rough else look.width,
             alpha=look.alpha,
             zorder=zorder,
             **_PLAIN,
         )
         lonely = _lonely(curve.y)
         axes.plot(
-            curve.x[lonely], curve.y[lonely], "o", color=look.color, markersize=4 if len(curves) <= 8 else 3, zorder=zorder
+            curve.x[lonely],
+            curve.y[lonely],
+            "o",
+            color=look.color,
+            markersize=4 if len(curves) <= 8 else 3,
+            zorder=zorder,
         )
         if curve.best is not None:
             axes.plot(
@@ -72,7 +90,6 @@ def draw_panel(
                 zorder=4,
             )
         _draw_bad(axes, curve, look)
-    _set_limits(axes, [curve for curve, _ in curves], log)
     width, height = _size_inches(axes)
     style_x_ticks(axes, whole=whole_x, room_inches=width)
     style_y_ticks(axes, log=log, room_inches=height)
@@ -105,9 +122,9 @@ def _draw_bad(axes: Axes, curve: Curve, look: Look) -> None:
     """Mark NaN at the x axis, and infinities at the edge they lie beyond."""
     at_edge = axes.get_xaxis_transform()
     for xs, y, marker, size in (
-        (curve.nan_x, 0.0, "x", 4.0),
-        (curve.above_x, 1.0, "^", 5.0),
-        (curve.below_x, 0.0, "v", 5.0),
+        (curve.bad.nan, 0.0, "x", 4.0),
+        (curve.bad.above, 1.0, "^", 5.0),
+        (curve.bad.below, 0.0, "v", 5.0),
     ):
         if len(xs):
             axes.plot(
@@ -123,18 +140,27 @@ def _draw_bad(axes: Axes, curve: Curve, look: Look) -> None:
             )
 
 
-def _set_limits(axes: Axes, curves: Sequence[Curve], log: bool) -> None:
-    xs = [np.concatenate((c.x, c.nan_x, c.above_x, c.below_x)) for c in curves]
-    xs = [x for x in xs if len(x)]
-    first, last = (min(x.min() for x in xs), max(x.max() for x in xs)) if xs else (0.0, 1.0)
+def x_limits_of(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Return the range of x that shows all curves and marks, with a margin."""
+    xs = [part for c in curves for part in (c.x, *c.bad) if len(part)]
+    first, last = (float(min(x.min() for x in xs)), float(max(x.max() for x in xs))) if xs else (0.0, 1.0)
     margin = (last - first) * 0.012 or 0.5 * max(1.0, abs(first) * 1e-3)
-    axes.set_xlim(first - margin, last + margin)
+    return first - margin, last + margin
+
+
+def is_rough(y: NDArray[np.float64]) -> bool:
+    """Return whether a line goes up and down so much that dashes and broad strokes would make a blot of it."""
+    y = y[np.isfinite(y)]
+    return len(y) > 200 and float(np.abs(np.diff(y)).sum()) > 6 * float(y.max() - y.min())
+
+
+def _set_y_limits(axes: Axes, curves: Sequence[Curve], log: bool) -> None:
     ys = [part for c in curves for part in (c.y, *(c.band or ()), *([c.raw[1]] if c.raw else []))]
     finite = np.concatenate([np.empty(0), *(y[np.isfinite(y)] for y in ys)])
     if log:
         low, high = np.log10(finite.min()), np.log10(finite.max())
         margin = (high - low) * 0.05 or 0.3
-        axes.set_ylim(10.0 ** max(low - margin, -307.0), 10.0 ** (high + margin))
+        axes.set_ylim(10.0 ** max(low - margin, -307.0), 10.0 ** min(high + margin, 307.0))
         return
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     margin = (high / 2 - low / 2) * 0.1 or abs(high) * 0.05 or 0.5
@@ -144,29 +170,22 @@ def _set_limits(axes: Axes, curves: Sequence[Curve], log: bool) -> None:
 def _write_notes(axes: Axes, curves: Sequence[Curve], theme: Theme, title: str, width_inches: float) -> None:
     """Write the panel's title on the left and what the reader has to know on the right."""
     notes = []
-    if any(len(c.nan_x) for c in curves):
+    if any(len(c.bad.nan) for c in curves):
         notes.append("× NaN")
-    if any(len(c.above_x) for c in curves):
+    if any(len(c.bad.above) for c in curves):
         notes.append("▲ +∞")
-    if any(len(c.below_x) for c in curves):
+    if any(len(c.bad.below) for c in curves):
         notes.append("▼ −∞")
     if left_out := sum(c.left_out for c in curves):
         notes.append(f"{left_out:,} {'value' if left_out == 1 else 'values'} ≤ 0 not on a log axis")
-    drawn = [c for c in curves if c.end is not None]
-    for why, which in (
-        ("no points", [c for c in curves if not c.logged]),
-        ("no x in common", [c for c in curves if c.unaligned]),
-        ("no finite value", [c for c in curves if c.logged and c.end is None and not c.unaligned and not c.left_out]),
-    ):
-        if which and drawn:
-            notes.append(f"{why}: {', '.join(elide(c.label, 20) for c in which[:3])}" + ("…" if len(which) > 3 else ""))
-        elif which:
-            notes.append("" if len(curves) == len(which) else why)
-            _write_in_the_middle(axes, why, theme)
-    if curves and not drawn:
-        axes.yaxis.set_major_locator(_no_ticks())
-        if not axes.texts:
-            _write_in_the_middle(axes, "no positive value: nothing to show on a log axis", theme)
+    empty = {c.label: _why_empty(c) for c in curves if c.end is None}
+    for why in dict.fromkeys(empty.values()):
+        if len(empty) == len(curves):
+            axes.yaxis.set_major_locator(NullLocator())
+            _write_in_the_middle(axes, " · ".join(dict.fromkeys(empty.values())), theme)
+            break
+        which = [elide(label, 20) for label, reason in empty.items() if reason == why]
+        notes.append(f"{why}: {', '.join(which[:3])}" + (f" and {len(which) - 3} more" if len(which) > 3 else ""))
     note = " · ".join(filter(None, notes))
     room = round(width_inches / text_width("0"))
     if title:
@@ -177,10 +196,14 @@ def _write_notes(axes: Axes, curves: Sequence[Curve], theme: Theme, title: str, 
         axes.set_title(elide(note, max(room, 12)), loc="right", fontsize=SMALL_PT, color=theme.muted, pad=6)
 
 
-def _no_ticks() -> Any:
-    from matplotlib.ticker import NullLocator
-
-    return NullLocator()
+def _why_empty(curve: Curve) -> str:
+    if not curve.logged:
+        return "no points"
+    if curve.unaligned:
+        return "no x in common"
+    if not len(curve.x):
+        return "no epochs"
+    return "no positive value" if curve.left_out else "no finite value"
 
 
 def _write_in_the_middle(axes: Axes, text: str, theme: Theme) -> None:
@@ -212,14 +235,14 @@ def label_ends(axes: Axes, curves: Sequence[tuple[Curve, Look]], labels: Sequenc
     at = np.array([(axes.transData.transform(end)[1] - box.y0) / box.height for end in ends if end])
     figure = axes.get_figure(root=True)
     assert figure is not None
-    row = SMALL_PT * 1.45 / 72 * figure.dpi / box.height
+    row = SMALL_PT * 1.3 / 72 * figure.dpi / box.height
     for (curve, look), label, wanted, y in zip(curves, labels, at, spread(at, row), strict=True):
         end = curve.end
         assert end is not None
         x = (axes.transData.transform(end)[0] - box.x0) / box.width
-        gap = 0.10 * figure.dpi / box.width
+        gap = 0.15 * figure.dpi / box.width
         axes.plot(
-            [x, 1 + gap * 0.25, 1 + gap * 0.8],
+            [x, 1 + gap * 0.2, 1 + gap * 0.85],
             [wanted, wanted if x > 0.97 else y, y],
             color=look.color,
             linewidth=0.7,
@@ -239,7 +262,6 @@ def label_ends(axes: Axes, curves: Sequence[tuple[Curve, Look]], labels: Sequenc
             ha="left",
             fontsize=SMALL_PT,
             color=look.color,
-            fontweight="medium",
         )
 
 

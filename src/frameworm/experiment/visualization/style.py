@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from matplotlib import colormaps
@@ -43,21 +44,24 @@ THEMES = {
 }
 
 
+Dashes = Literal["solid"] | tuple[float, tuple[float, ...]]
+
+
 class Look(NamedTuple):
     """How one experiment's or group's line is drawn, the same in every panel."""
 
     color: str
-    dashes: str | tuple[float, tuple[float, ...]]
+    dashes: Dashes
     width: float
     alpha: float
 
 
 # Long strokes with short gaps: a noisy line must still read as a line.
-_DASHES: tuple[str | tuple[float, tuple[float, ...]], ...] = (
+_DASHES: tuple[Dashes, ...] = (
     "solid",
     (0, (5.5, 1.4)),
     (0, (7, 1.3, 1.2, 1.3)),
-    (0, (1.3, 1.0)),
+    (0, (2.2, 1.1)),
 )
 
 
@@ -118,8 +122,9 @@ def style_y_ticks(axes: Axes, *, log: bool, room_inches: float) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(bins, steps=[1, 2, 2.5, 5, 10]))
         axes.yaxis.set_major_formatter(NumberFormatter())
     else:
-        subs = (1.0, 2.0, 5.0) if decades <= bins / 3 else (1.0,)
-        axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=max(bins, 3 if len(subs) == 1 else 3 * bins)))
+        choices: tuple[tuple[float, ...], ...] = ((1, 2, 5), (1, 3), (1,))
+        subs = next((s for s in choices if len(s) * decades <= bins + 1.5), (1,))
+        axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=bins if len(subs) == 1 else 50))
         axes.yaxis.set_major_formatter(NumberFormatter(each=True))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
@@ -138,9 +143,12 @@ class NumberFormatter(Formatter):
         """Return the label of one tick."""
         return number(x)
 
-    def format_ticks(self, values: Sequence[float]) -> list[str]:  # type: ignore[override]
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
         """Return the labels of all ticks of an axis."""
         if self._each:
+            powers = [math.log10(v) for v in values]
+            if all(abs(p - round(p)) < 1e-9 for p in powers) and (min(powers) < -3 or max(powers) > 4):
+                return [f"10{superscript(round(p))}" if round(p) else "1" for p in powers]
             return [number(v) for v in values]
         return tick_labels([float(v) for v in values], suffixes=self._suffixes)
 
@@ -159,7 +167,7 @@ def tick_labels(values: Sequence[float], *, suffixes: bool = False) -> list[str]
         # 10.0 ** -324 is 0: the smallest numbers of all are scaled by the smallest normal power.
         scale, unit = 10.0 ** max(power, -307), f"×10{superscript(max(power, -307))}"
     scaled = [v / scale for v in values]
-    apart = min((abs(b - a) for a, b in zip(scaled, scaled[1:], strict=False) if a != b), default=1.0)
+    apart = min((abs(b - a) for a, b in pairwise(scaled) if a != b), default=1.0)
     digits = next((d for d in range(12) if all(abs(round(v, d) - v) < 1e-3 * apart for v in scaled)), 12)
     return ["0" if v == 0 else f"{v:.{digits}f}{unit}".replace("-", "−") for v in scaled]
 
@@ -187,7 +195,7 @@ def superscript(power: int) -> str:
 def text_width(text: str, size_pt: float = SMALL_PT) -> float:
     """Return about how wide a text is, in inches: wide East Asian characters count double."""
     cells = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-    return cells * size_pt * 0.60 / 72
+    return cells * size_pt * 0.56 / 72
 
 
 def elide(text: str, limit: int) -> str:
