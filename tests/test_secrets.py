@@ -109,6 +109,7 @@ PLANTED: list[tuple[str, str, str]] = [
     (f"key: {ANTHROPIC} ok", ALNUM, " ok"),
     (f"login {HF}", HF[3:], "login hf_"),
     ("xox" + "b-123456789012-" + ALNUM[:24], ALNUM[:24], "xoxb-"),
+    (f"password=Xy1({WORD}", WORD, "password="),
     ("AI" + "za" + ALNUM[:35], ALNUM[:35], "AIza"),
     ("ya29" + "." + ALNUM, ALNUM, "ya29."),
     (f"cookie is {JWT};", JWT[10:], ";"),
@@ -199,10 +200,10 @@ def test_what_is_no_secret_survives(text: str) -> None:
 def test_names_of_config_keys() -> None:
     secret = [
         "password", "passwd", "db_password", "DB_PASSWORD", "dbPassword", "user-password", "password_prod", "password2",
-        "secret", "client_secret", "api_key", "apikey", "apiKey", "API_KEY", "openai_api_key", "x-api-key", "access_key",
-        "aws_secret_access_key", "private_key", "private_key_pem", "token", "auth_token", "authToken", "hf_token",
-        "HF_TOKEN", "access_token", "bearer", "bearer_token", "credential", "credentials", "passphrase", "wandb_token",
-        "mysql_pwd", "encryption_key", "api_keys", "secrets",
+        "secret", "client_secret", "api_key", "apikey", "apiKey", "API_KEY", "openai_api_key", "x-api-key",
+        "access_key", "aws_secret_access_key", "private_key", "private_key_pem", "token", "auth_token", "authToken",
+        "hf_token", "HF_TOKEN", "access_token", "bearer", "bearer_token", "credential", "credentials", "passphrase",
+        "wandb_token", "mysql_pwd", "encryption_key", "api_keys", "secrets",
     ]  # fmt: skip
     plain = [
         "max_tokens", "tokens", "num_tokens", "tokenizer", "tokenizer_name", "token_dim", "token_type", "secretary",
@@ -260,14 +261,14 @@ def test_arguments() -> None:
     argv = [
         "python", "train.py", "--api-key", "one two", "--token", WORD, f"--password={WORD}", "--use-auth-token",
         "--lr", "0.1", "--max-token", "512", "--pad-token", "<pad>", f"+db.password={WORD}", "optim.lr=1e-3",
-        "data=/a/b=c", "-c", f"login('{HF}')", f"https://u:{WORD}@h/x", "--token", "12", "--secret", "--verbose", "",
-        "--credentials",
+        "data=/a/b=c", "-c", f"login('{HF}')", f"https://u:{WORD}@h/x", "--token", "12", "--secret",
+        "--verbose", "", "--credentials",
     ]  # fmt: skip
     assert mask_argv(argv) == [
         "python", "train.py", "--api-key", MASK, "--token", MASK, f"--password={MASK}", "--use-auth-token",
         "--lr", "0.1", "--max-token", "512", "--pad-token", "<pad>", f"+db.password={MASK}", "optim.lr=1e-3",
-        "data=/a/b=c", "-c", f"login('hf_{MASK}')", f"https://u:{MASK}@h/x", "--token", "12", "--secret", "--verbose", "",
-        "--credentials",
+        "data=/a/b=c", "-c", f"login('hf_{MASK}')", f"https://u:{MASK}@h/x", "--token", "12", "--secret",
+        "--verbose", "", "--credentials",
     ]  # fmt: skip
     assert mask_argv([]) == []
 
@@ -299,7 +300,8 @@ SLOW = [
     "password" * 12_000, "token " * 16_000, "a" * 100_000 + "://", "://" + "a" * 100_000, "://a:" * 20_000,
     PEM[:31] * 3_000, "ey" + "J" + "a" * 100_000, "eyJaaaaaaaaaaa." * 7_000, "secret" + "-" * 100_000,
     'password="' + "\\a" * 50_000, "wandb login " * 8_000, "bearer " + "a" * 100_000, "password='" * 10_000,
-    "_" * 100_000 + "password=", "hf_" * 33_000, "token=\\\\" * 12_000, "?" * 100_000 + "token=abc", "_password=" * 10_000,
+    "_" * 100_000 + "password=", "hf_" * 33_000, "token=\\\\" * 12_000, "?" * 100_000 + "token=abc",
+    "_password=" * 10_000,
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Literal
 
 __all__ = ["MASK", "mask_argv", "mask_config", "mask_text", "mask_url"]
@@ -35,10 +36,10 @@ _HARMLESS_ENDS = frozenset(
 )
 # pad_token, eos_token and their like are configuration of language models.
 _TOKEN_KINDS = frozenset(
-    "additional audio begin blank bos boi boundary class cls content control decoder distill each end eoi eos eot extra "
-    "first forced generated image input language last mask max mem min n new next num output pad padding per prefix "
-    "prev prompt register sep separator sos sot source special start stop sub suffix target task text think unk video "
-    "vision word".split()
+    "additional audio begin blank bos boi boundary class cls content control decoder distill each end eoi eos eot "
+    "extra first forced generated image input language last mask max mem min n new next num output pad padding per "
+    "prefix prev prompt register sep separator sos sot source special start stop sub suffix target task text think unk "
+    "video vision word".split()
 )
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 
@@ -55,7 +56,7 @@ def _strength(name: str) -> _Strength:
         return 0
     if not _SECRET_WORDS.isdisjoint(words):
         return 2
-    if any(b in ("key", "keys") and a in _KEY_KINDS for a, b in zip(words, words[1:], strict=False)):
+    if any(b in ("key", "keys") and a in _KEY_KINDS for a, b in pairwise(words)):
         return 2
     if words[-1] == "token" and (len(words) == 1 or words[-2] not in _TOKEN_KINDS):
         return 1
@@ -87,6 +88,7 @@ _NAMED = re.compile(
 _REFERENCE = re.compile(r"\$.*|%.*|\{.*|<.*|\[.*|\(.*|\*+|none|null|true|false|nil|undefined|\.\.\.", re.IGNORECASE)
 _TYPES = frozenset("str bytes int bool float object any Any None Optional SecretStr string String".split())
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
+_CALL = re.compile(r"[A-Za-z_][A-Za-z_.]*[(\[]")
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 
 
@@ -120,8 +122,8 @@ def _holds_secret(found: re.Match[str], name: str, text: str) -> bool:
     is_argument = is_flag or text[max(0, found.start() - 40) : found.start()].rpartition("?")[1] == "?"
     if found["bare"]:
         after = text[found.end() : found.end() + 1]
-        if "(" in value or after in ("(", "[") or value in _TYPES or _DOTTED.fullmatch(value):
-            return False  # code: password = getpass(), token: Optional[str], api_key=args.api_key
+        if value in _TYPES or _DOTTED.fullmatch(value) or _CALL.match(value + after):
+            return False  # code: token: str, api_key=args.api_key, password = getpass()
         if value.isidentifier() and _strength(value):
             return False  # code: login(token=token)
         if is_flag and value.startswith("-"):
@@ -153,7 +155,8 @@ _SHAPES = re.compile(
     | (?<![A-Za-z0-9]) (?:
         (?P<p1> AKIA | ASIA ) [A-Z0-9]{16} (?![A-Za-z0-9])
       | (?P<p2> gh[pousr]_ ) [A-Za-z0-9]{20,}
-      | (?P<p3> github_pat_ | glpat- | gldt- | glrt- | xox[a-z]- | xapp- | ya29\. | pypi-AgE | dop_v1_ | nvapi- ) [\w.-]{16,}
+      | (?P<p3> github_pat_ | glpat- | gldt- | glrt- | xox[a-z]- | xapp- | ya29\. | pypi-AgE | dop_v1_ | nvapi- )
+            [\w.-]{16,}
       | (?P<p4> sk-(?:ant|proj|svcacct|admin|or|lf)- ) [\w-]{16,}
       | (?P<p5> sk- | [sr]k_(?:live|test)_ | hf_ | api_org_ | npm_ | gsk_ | r8_ | dapi ) [A-Za-z0-9]{20,} (?![\w])
       | (?P<p6> AIza ) [\w-]{30,}
@@ -163,8 +166,8 @@ _SHAPES = re.compile(
       | (?P<p10> wandb[. ]login\b [^\n]{0,40}? \b ) [0-9a-f]{40} \b
     )
     | (?P<p11> hooks\.slack\.com/services/ | discord(?:app)?\.com/api/webhooks/ ) [\w/-]{8,}
-    | (?P<p12> [?&] (?: (?i: sig | signature | x-(?:amz|goog)-(?:signature|credential|security-token) ) = | key= (?=[\w-]{16}) ) )
-        (?!\*\*\*) [^&\s#"'<>]+
+    | (?P<p12> [?&] (?: (?i: sig | signature | x-(?:amz|goog)-(?:signature|credential|security-token) ) =
+            | key= (?=[\w-]{16}) ) ) (?!\*\*\*) [^&\s#"'<>]+
     """,
     re.VERBOSE,
 )
