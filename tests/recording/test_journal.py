@@ -90,7 +90,16 @@ def test_what_went_in_comes_out_in_order(tmp_path_factory, calls, repeat):
 
 def test_every_bit_of_a_float_is_kept(tmp_path):
     payload_nan = struct.unpack("<d", struct.pack("<Q", 0x7FF0DEADBEEF0001))[0]
-    values = [float("nan"), -float("nan"), payload_nan, float("inf"), -float("inf"), -0.0, 5e-324, 1.7976931348623157e308]
+    values = [
+        float("nan"),
+        -float("nan"),
+        payload_nan,
+        float("inf"),
+        -float("inf"),
+        -0.0,
+        5e-324,
+        1.7976931348623157e308,
+    ]
     writer = recorder(tmp_path)
     for value in values:
         writer.log_metric("x", value, None, None, "train")

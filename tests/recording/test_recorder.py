@@ -111,7 +111,7 @@ BAD_VALUES = ["0.5", None, [1.0], np.zeros(2), 1j, object(), {"a", "b"}, b"1", 1
 
 @pytest.mark.parametrize("value", BAD_VALUES, ids=repr)
 def test_a_bad_value_warns_once_is_counted_and_does_not_sink_the_rest(writer, value):
-    with pytest.warns(FramewormWarning, match="metric 'a'.*expected one number") as warned:
+    with pytest.warns(FramewormWarning, match=r"metric 'a'.*expected one number") as warned:
         writer.log_metric("a", value, None, None, "train")
         writer.log_metric("a", value, None, None, "train")
         writer.log_metrics({"ok": 1.0, "a": value, "also": 2.0}, 3, None, "train")
@@ -123,7 +123,7 @@ def test_a_bad_value_warns_once_is_counted_and_does_not_sink_the_rest(writer, va
 @pytest.mark.parametrize("value", BAD_VALUES, ids=repr)
 def test_strict_raises(tmp_path, value):
     writer = Recorder(tmp_path, {"host": "h", "pid": 1}, strict=True)
-    with pytest.raises(MetricError, match="metric 'a'.*expected one number, got"):
+    with pytest.raises(MetricError, match=r"metric 'a'.*expected one number, got"):
         writer.log_metric("a", value, None, None, "train")
 
 

@@ -90,9 +90,7 @@ class Experiment:
         self._prepare(capture_console=capture_console, system_metrics_s=system_metrics_s)
 
         def fill(experiment_id: str, making: Path) -> None:
-            self._recorder = Recorder(
-                making / folders.LOGS, {**identity(), "role": "owner", "uid": uid}, strict=strict
-            )
+            self._recorder = Recorder(making / folders.LOGS, {**identity(), "role": "owner", "uid": uid}, strict=strict)
             self._exp_dir = making
             self._event(
                 "create",
@@ -144,7 +142,8 @@ class Experiment:
         reader = _reader(exp_dir)
         if reader.info.status in ENDED:
             raise StateError(
-                f"{experiment_id} has ended ({reader.info.status}); Experiment.resume({experiment_id!r}, …) goes on with it"
+                f"{experiment_id} has ended ({reader.info.status}); "
+                f"Experiment.resume({experiment_id!r}, …) goes on with it"
             )
         self = cls.__new__(cls)
         self._prepare(capture_console=False, system_metrics_s=0.0)
@@ -180,17 +179,13 @@ class Experiment:
         exp_dir = folders.find_folder(Path(root_dir), experiment_id).absolute()
         reader = _reader(exp_dir)
         if reader.info.status == "running":
-            raise StateError(
-                f"{experiment_id} is running; Experiment.attach({experiment_id!r}, …) logs to it as well"
-            )
+            raise StateError(f"{experiment_id} is running; Experiment.attach({experiment_id!r}, …) logs to it as well")
         self = cls.__new__(cls)
         self._prepare(capture_console=capture_console, system_metrics_s=system_metrics_s)
         self._exp_dir = exp_dir
         self._fold = reader.fold()
         next_steps = {SeriesKey(s.name, s.context): s.last_step + 1 for s in reader.summaries()}
-        self._recorder = Recorder(
-            self.log_dir, {**identity(), "role": "owner"}, next_steps=next_steps, strict=strict
-        )
+        self._recorder = Recorder(self.log_dir, {**identity(), "role": "owner"}, next_steps=next_steps, strict=strict)
         return self.start()
 
     # ------------------------------------------------------------------------------------ start and end
@@ -204,7 +199,7 @@ class Experiment:
         if self._state != "pending":
             raise StateError(f"{self.experiment_id} cannot start: it is {self.status}; {self._remedy()}")
         self._began_s = time.monotonic()
-        git = GitCapture.launch(Path.cwd(), self.provenance_dir)
+        git = GitCapture.launch(_working_folder(), self.provenance_dir)
         self._event("status", status="running")
         self._event("environment", environment=capture_quick())
         self._state = "running"
@@ -232,7 +227,7 @@ class Experiment:
 
     def _capture_environment(self) -> None:
         slow = capture_slow()
-        write_requirements(self.provenance_dir, slow.get("packages", {}))
+        write_requirements(self.provenance_dir, slow["packages"], slow["package_sources"])
         self._event("environment", environment=slow)
 
     def _log_system(self, sampler: SystemSampler) -> None:
@@ -660,13 +655,17 @@ def _reader(exp_dir: Path) -> ExperimentReader:
     return reader
 
 
+def _working_folder() -> Path:
+    """Return where the process runs; the root folder should that have been removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
+
+
 def _outcome(error: BaseException | None) -> tuple[Status, str]:
     """Return the status and reason with which a block ends that ``error`` leaves."""
-    if (
-        error is None
-        or (isinstance(error, SystemExit) and not error.code)
-        or isinstance(error, GeneratorExit)
-    ):
+    if error is None or (isinstance(error, SystemExit) and not error.code) or isinstance(error, GeneratorExit):
         return "completed", ""
     reason = traceback.format_exception_only(error)[-1].strip()[:500]
     return ("killed" if isinstance(error, KeyboardInterrupt) else "failed"), reason
@@ -692,9 +691,7 @@ def _checked_text(text: Any, what: str, *, lines: bool = False) -> str:
     """
     if not isinstance(text, str):
         raise InputError(f"{what}: expected a str, got {type(text).__name__} {text!r:.80}")
-    bad = next(
-        (c for c in text if c == "\0" or (c in "\r\n" and not lines) or "\ud800" <= c <= "\udfff"), None
-    )
+    bad = next((c for c in text if c == "\0" or (c in "\r\n" and not lines) or "\ud800" <= c <= "\udfff"), None)
     if bad is not None:
         raise InputError(f"{what} {text!r:.80}: the character {bad!r} cannot be kept; remove it")
     return text

@@ -211,7 +211,12 @@ class ExperimentReader:
         """Return a summary of every series that has points, in the order of ``keys``."""
         merged: dict[SeriesKey, SeriesSummary] = {}
         for source in self._sources:
-            for summary in source.summaries():
+            try:
+                found = source.summaries()
+            except DamageError as error:
+                self.damage.append(error)
+                continue
+            for summary in found:
                 key = SeriesKey(summary.name, summary.context)
                 merged[key] = merged[key].then(summary) if key in merged else summary
         return [merged[key] for key in self._places() if key in merged]

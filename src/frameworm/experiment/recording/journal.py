@@ -339,9 +339,7 @@ class JournalContents:
                 if series_id not in ids:
                     continue
                 epochs, steps, times, values = self._row(run, run.offset, len(ids))
-                pieces.append(
-                    (np.empty(0, np.uint32), Points(steps, epochs, times, values[:, ids.index(series_id)]))
-                )
+                pieces.append((np.empty(0, np.uint32), Points(steps, epochs, times, values[:, ids.index(series_id)])))
                 continue
             if all(ids is not None and series_id not in ids for _, ids in run.parts):
                 continue
@@ -350,9 +348,7 @@ class JournalContents:
             pieces.append(
                 (
                     np.empty(0, np.uint32),
-                    Points(
-                        points.steps[mine], points.epochs[mine], points.times_ms[mine], points.values[mine]
-                    ),
+                    Points(points.steps[mine], points.epochs[mine], points.times_ms[mine], points.values[mine]),
                 )
             )
         return _join(pieces)[1]
@@ -371,7 +367,11 @@ class JournalContents:
         """Return the points of one run in arrival order."""
         import numpy as np
 
-        indexes, epochs, steps, times, values = [], [], [], [], []
+        indexes: list[Any] = []
+        epochs: list[Any] = []
+        steps: list[Any] = []
+        times: list[Any] = []
+        values: list[Any] = []
         for at, ids in run.parts:
             size = 1 if ids is None else len(ids)
             part = self._row(run, run.offset + at, size)
@@ -431,9 +431,7 @@ def read_journal(path: Path, *, verify: bool = False) -> JournalContents:
     if crc != zlib.crc32(buffer[:12]):
         contents.damage.append(JournalDamageError(path, 8, "header checksum"))
     elif version != VERSION:
-        raise StoreVersionError(
-            f"{path}: journal version {version}, this release reads {VERSION}: upgrade frameworm"
-        )
+        raise StoreVersionError(f"{path}: journal version {version}, this release reads {VERSION}: upgrade frameworm")
     _Scanner(contents, buffer).scan()
     if verify:
         _verify(contents, buffer)
@@ -532,9 +530,7 @@ class _Scanner:
             missing = range(len(keys) + 1, event["first"])
             keys.extend(SeriesKey(f"?/{self.contents.path.name}/{i}", "lost") for i in missing)
         start = event["first"] - 1
-        keys[start : start + len(event["names"])] = [
-            SeriesKey(name, event["context"]) for name in event["names"]
-        ]
+        keys[start : start + len(event["names"])] = [SeriesKey(name, event["context"]) for name in event["names"]]
 
     def _records(self, offset: int) -> int:
         """Take the points and rows from here as one run; return its size in bytes, 0 if none is whole."""
@@ -571,9 +567,7 @@ class _Scanner:
             span = min(window, limit - count)
             good = span
             for part in range(period):
-                heads: Any = np.ndarray(
-                    (span,), "<u4", self.buffer, offset + count * stride + starts[part], (stride,)
-                )
+                heads: Any = np.ndarray((span,), "<u4", self.buffer, offset + count * stride + starts[part], (stride,))
                 if classes[part]:
                     wrong = heads != classes[part]
                 else:

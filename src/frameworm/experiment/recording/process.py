@@ -106,5 +106,5 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-        for number in dict.fromkeys(came):
-            os.kill(os.getpid(), number)
+        for late in dict.fromkeys(came):
+            os.kill(os.getpid(), late)

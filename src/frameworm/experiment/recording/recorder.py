@@ -119,7 +119,7 @@ class Recorder:
         self._sealers: list[subprocess.Popen[bytes]] = []
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._ticks: list[tuple[float, Callable[[], None]]] = []
+        self._ticks: list[tuple[float, Callable[[], object]]] = []
 
     # ------------------------------------------------------------------------------------------ points
 
@@ -166,13 +166,9 @@ class Recorder:
             step = _checked_step(series.next_step) if step is None else step
             series.next_step = step + 1
             time_ms = now_ms()
-            self._journal.append(
-                POINT.pack(series.id, NO_EPOCH if epoch is None else epoch, step, time_ms, number)
-            )
+            self._journal.append(POINT.pack(series.id, NO_EPOCH if epoch is None else epoch, step, time_ms, number))
 
-    def log_metrics(
-        self, metrics: Mapping[str, Any], step: int | None, epoch: int | None, context: str
-    ) -> None:
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None, epoch: int | None, context: str) -> None:
         """Record one row of points; see ``Experiment.log_metrics``."""
         try:
             row = self._rows[tuple(metrics), context]
@@ -348,15 +344,13 @@ class Recorder:
                 raise
             self._journal.sync()  # the first was closed, and is on the disk: a new one had just begun
 
-    def every(self, interval_s: float, call: Callable[[], None]) -> None:
+    def every(self, interval_s: float, call: Callable[[], object]) -> None:
         """Have the background thread call ``call`` about every ``interval_s`` seconds."""
         self._ticks.append((interval_s, call))
 
     def start(self, first: Callable[[], None]) -> None:
         """Start the background thread; it begins with ``first``."""
-        self._thread = threading.Thread(
-            target=self._run, args=(first,), name="frameworm-recorder", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, args=(first,), name="frameworm-recorder", daemon=True)
         self._thread.start()
 
     def _run(self, first: Callable[[], None]) -> None:
@@ -449,9 +443,7 @@ def guard(call: Callable[[], object], what: str) -> None:
 
 def _series_event(first: int, keys: list[SeriesKey]) -> bytes:
     names = [key.name for key in keys]
-    return encode_event(
-        {"t": now_ms(), "type": "series", "first": first, "context": keys[0].context, "names": names}
-    )
+    return encode_event({"t": now_ms(), "type": "series", "first": first, "context": keys[0].context, "names": names})
 
 
 def _set_event(row: _Row) -> bytes:
@@ -514,9 +506,7 @@ def _checked_epoch(epoch: Any) -> Any:
 def _flatten(metrics: Any, prefix: str = "") -> dict[str, Any]:
     """Return nested metrics as one dict whose names are joined by ``/``."""
     if not isinstance(metrics, Mapping):
-        raise MetricError(
-            f"metrics: expected a dict of name: value, got {type(metrics).__name__} {metrics!r:.80}"
-        )
+        raise MetricError(f"metrics: expected a dict of name: value, got {type(metrics).__name__} {metrics!r:.80}")
     flat: dict[str, Any] = {}
     for name, value in metrics.items():
         if not isinstance(name, str):

@@ -46,9 +46,7 @@ def seal(logs_dir: Path, name: WriterName) -> None:
         steps=points.steps,
         times_ms=points.times_ms,
         values=points.values,
-        events=b"".join(
-            dump_json(event).encode() + b"\n" for event in contents.events if event["type"] != "check"
-        ),
+        events=b"".join(dump_json(event).encode() + b"\n" for event in contents.events if event["type"] != "check"),
         sources=[name.journal],
     )
     path.unlink(missing_ok=True)
