@@ -161,7 +161,7 @@ def param_number(value: object) -> float | None:
     try:
         return real_or_null(float(value))
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def add_rows(rows: dict[sa.Table, list[dict[str, Any]]], entry: Entry) -> int:
