@@ -21,8 +21,8 @@ Band = Literal["std", "se", "minmax"]
 
 COLUMNS = 1_000
 """Columns a long curve is thinned to, two points each; a printed panel is about as many pixels wide."""
-OFF_SCALE = 1e300
-"""Values from here on are shown as infinite: an axis of such a length overflows a float64."""
+OFF_SCALE = 1e150
+"""Values from here on are shown as infinite: matplotlib computes ticks beyond the largest float64 for them."""
 
 
 class Bad(NamedTuple):
@@ -34,10 +34,11 @@ class Bad(NamedTuple):
 
     @staticmethod
     def of(members: Sequence[Series]) -> Bad:
-        """Find the bad values of some series; of many close together only a few are kept, to be marked."""
+        """Find the bad values of some series; of many close together one is kept."""
 
         def places(test: Callable[[Floats], NDArray[np.bool_]]) -> Floats:
-            return np.concatenate([np.empty(0), *(_spaced(s.x[test(s.y)]) for s in members)])
+            kept = [spaced(s.x[test(s.y)], s.x[0], s.x[-1]) for s in members if len(s.x)]
+            return np.sort(np.concatenate([np.empty(0), *kept]))
 
         return Bad(places(np.isnan), places(lambda y: y >= OFF_SCALE), places(lambda y: y <= -OFF_SCALE))
 
@@ -101,8 +102,8 @@ def curve_of(label: str, series: Series, how: Treatment) -> Curve:
     x, y = series.x, _finite(series.y)
     left_out = 0
     if how.log:
-        left_out = int((y <= 0).sum())
-        y = np.where(y > 0, y, np.nan)
+        left_out = int((y <= 1 / OFF_SCALE).sum())
+        y = np.where(y > 1 / OFF_SCALE, y, np.nan)
     return Curve(
         label,
         *_thinned(x, smooth(x, y, how.smoothing, how.span)),
@@ -125,8 +126,8 @@ def curve_of_group(label: str, members: Sequence[Series], how: Treatment) -> Cur
     x, mean, lower, upper = _mean_and_band(*table, how.band)
     left_out = 0
     if how.log:
-        left_out = int((mean <= 0).sum())
-        mean = np.where(mean > 0, mean, np.nan)
+        left_out = int((mean <= 1 / OFF_SCALE).sum())
+        mean = np.where(mean > 1 / OFF_SCALE, mean, np.nan)
         # A band that reaches zero has no lower edge on a log axis: it is drawn to a tenth of the mean.
         lower = np.where(lower > 0, lower, mean / 10)
     keep = np.unique(np.concatenate([thin(x, part) for part in (mean, lower, upper)]))
@@ -258,12 +259,12 @@ def _finite(y: Floats) -> Floats:
     return np.where(np.abs(y) < OFF_SCALE, y, np.nan)
 
 
-def _spaced(x: Floats) -> Floats:
-    """Return at most a hundred marks of ascending x, the first of each hundredth of their range."""
-    if len(x) <= 100:
-        return x
-    hundredth: Floats = np.floor((x - x[0]) / max(x[-1] - x[0], 1e-300) * 99)
-    kept: Floats = x[np.concatenate(([True], hundredth[1:] > hundredth[:-1]))]
+def spaced(x: Floats, first: float, last: float, slots: int = COLUMNS) -> Floats:
+    """Return of ascending x between first and last the first in each of as many slots: enough marks to be seen."""
+    if not len(x) or last <= first:
+        return x[:1]
+    slot = np.floor((x - first) / (last - first) * slots)
+    kept: Floats = x[np.concatenate(([True], slot[1:] > slot[:-1]))]
     return kept
 
 

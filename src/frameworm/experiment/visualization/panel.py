@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
+from frameworm.experiment.visualization.curves import Curve, spaced
 from frameworm.experiment.visualization.style import (
     SMALL_PT,
     TEXT_PT,
@@ -25,8 +26,6 @@ from frameworm.experiment.visualization.style import (
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from frameworm.experiment.visualization.curves import Curve
 
 _RAW_LIMIT = 24
 """More raw lines than this behind smoothed ones are a fog: only the smoothed ones are drawn."""
@@ -121,11 +120,13 @@ def _lonely(y: NDArray[np.float64]) -> NDArray[np.bool_]:
 def _draw_bad(axes: Axes, curve: Curve, look: Look) -> None:
     """Mark NaN at the x axis, and infinities at the edge they lie beyond."""
     at_edge = axes.get_xaxis_transform()
+    limits = axes.get_xlim()
     for xs, y, marker, size in (
-        (curve.bad.nan, 0.0, "x", 4.0),
-        (curve.bad.above, 1.0, "^", 5.0),
-        (curve.bad.below, 0.0, "v", 5.0),
+        (curve.bad.nan, 0.0, "x", 3.2),
+        (curve.bad.above, 1.0, "^", 4.5),
+        (curve.bad.below, 0.0, "v", 4.5),
     ):
+        xs = spaced(xs, *limits, slots=90)
         if len(xs):
             axes.plot(
                 xs,
@@ -136,7 +137,7 @@ def _draw_bad(axes: Axes, curve: Curve, look: Look) -> None:
                 markeredgewidth=1.0,
                 transform=at_edge,
                 clip_on=False,
-                zorder=5,
+                zorder=5 if marker == "x" else 5.1,
             )
 
 

@@ -162,14 +162,18 @@ def tick_labels(values: Sequence[float], *, suffixes: bool = False) -> list[str]
     scale, unit = 1.0, ""
     if suffixes and 1e4 <= biggest < 1e15:
         scale, unit = next((s, u) for s, u in _SUFFIXES if biggest >= s)
-    elif biggest >= 1e6 or 0 < biggest < 1e-3:
+    elif (biggest >= 1e6 and _apart(values) > biggest * 1e-4) or 0 < biggest < 1e-3:
         power = math.floor(math.log10(biggest) + 1e-9)
         # 10.0 ** -324 is 0: the smallest numbers of all are scaled by the smallest normal power.
         scale, unit = 10.0 ** max(power, -307), f"×10{superscript(max(power, -307))}"
     scaled = [v / scale for v in values]
-    apart = min((abs(b - a) for a, b in pairwise(scaled) if a != b), default=1.0)
+    apart = _apart(scaled)
     digits = next((d for d in range(12) if all(abs(round(v, d) - v) < 1e-3 * apart for v in scaled)), 12)
     return ["0" if v == 0 else f"{v:.{digits}f}{unit}".replace("-", "−") for v in scaled]
+
+
+def _apart(values: Sequence[float]) -> float:
+    return min((abs(b - a) for a, b in pairwise(values) if a != b), default=1.0)
 
 
 def number(value: float, digits: int = 4) -> str:
