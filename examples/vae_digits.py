@@ -181,9 +181,10 @@ def plot(manager: ExperimentManager, ids: list[str], folder: Path) -> list[Path]
     """Draw the three kinds of plots; return their files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "comparison.png", folder / "metrics.png", folder / "grid.png"]
-    plot_metric_comparison(manager, ids, "val_loss", save_path=files[0])
+    plot_metric_comparison(manager, ids, "val_loss", save_path=files[0], log=True)
     plot_multiple_metrics(manager, ids[0], ["loss", "val_loss", "kl_div"], save_path=files[1])
-    plot_experiment_comparison_grid(manager, ids, save_path=files[2])
+    terms = ["loss", "reconstruction", "kl_div", "val_loss", "val_reconstruction", "val_kl_div"]
+    plot_experiment_comparison_grid(manager, ids, metrics=terms, save_path=files[2])
     return files
 
 

@@ -26,28 +26,27 @@ class ProgressLine:
         self._epochs = epochs
         self._batches_per_epoch = batches_per_epoch
         self._due = 0.0
+        self._shown: dict[str, float] = {}
 
     def __enter__(self) -> ProgressLine:
         """Start drawing."""
         if self.enabled:
             from rich.console import Console
             from rich.markup import escape
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._bar = Progress(
                 TextColumn("[bold]{task.description}[/]", markup=True),
-                TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-                BarColumn(bar_width=30),
-                TextColumn("[dim]{task.fields[terms]}[/]"),
-                TimeElapsedColumn(),
-                TextColumn("[dim]left[/]"),
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[values]}"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=True,
                 refresh_per_second=5,
             )
             total = self._epochs * (self._batches_per_epoch or 1)
-            self._task = self._bar.add_task(escape(self._title), total=total, epoch=0, epochs=self._epochs, terms="")
+            self._task = self._bar.add_task(escape(self._title), total=total, epoch="", values="")
             self._bar.start()
         return self
 
@@ -62,11 +61,17 @@ class ProgressLine:
         """Tell whether the line is to be redrawn; false most of the time, for 0.1 µs."""
         return self.enabled and time.monotonic() >= self._due
 
-    def show(self, epoch: int, batches: int, terms: Mapping[str, float]) -> None:
-        """Draw the line for the given epoch (from 1) and the batches of it that are done."""
+    def show(self, epoch: int, batches: int, values: Mapping[str, float]) -> None:
+        """Draw the line for the given epoch (from 1) and the batches of it that are done.
+
+        Of the values, the loss and the last validation loss are shown, in columns that do not jump about.
+        """
         if not self.enabled:
             return
         self._due = time.monotonic() + REFRESH_S
         done = (epoch - 1) * self._batches_per_epoch + batches if self._batches_per_epoch else epoch - 1
-        text = "  ".join(f"{name} {value:.4g}" for name, value in list(terms.items())[:3])
-        self._bar.update(self._task, completed=done, epoch=epoch, terms=text)
+        self._shown.update((name, values[name]) for name in ("loss", "val_loss") if name in values)
+        text = "  ".join(f"{name} {value:<9.4g}" for name, value in self._shown.items())
+        self._bar.update(
+            self._task, completed=done, epoch=f"{epoch:>{len(str(self._epochs))}}/{self._epochs}", values=text
+        )

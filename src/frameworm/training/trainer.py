@@ -311,6 +311,7 @@ class Trainer:
             if self._val_loader is not None:
                 metrics.update(self._validate())
             self._end_epoch(metrics)
+            line.show(state.current_epoch, length(self._train_loader) or 0, metrics)
             interrupt.raise_if_pending()
         for callback in self._callbacks:
             callback.on_train_end(self)
