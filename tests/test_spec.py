@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -170,6 +171,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
 
 
 # ---------------------------------------------------------------------------------------------- the tests
+
+
+def test_the_specification_stands_word_for_word() -> None:
+    """It is a promise: whoever changes it has to say so here."""
+    digest = hashlib.sha256(SPECIFICATION.read_bytes()).hexdigest()
+    assert digest == "18d8fff176f59f8d08bed12c6eb77efecada5b7008414fa38656187c104fecdd"
 
 
 def test_every_block_is_run_here() -> None:
