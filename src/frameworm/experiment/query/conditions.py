@@ -67,23 +67,29 @@ class MetricRef(NamedTuple):
     summary: str
 
 
-def resolve_metric(text: str, has_metric: Callable[[str], bool]) -> MetricRef:
+def resolve_metric(text: str, has_metric: Callable[[str], bool], summary: str | None = None) -> MetricRef:
     """Say what ``val_loss``, ``val_loss.min``, ``loss@val`` or ``loss@val.min`` means.
 
     Metric names may hold dots and ``@`` themselves: of the readings possible, the first whose name
     ``has_metric`` knows is taken, the whole text first.
+
+    Args:
+        text: as above.
+        has_metric: whether there is a metric of exactly this name.
+        summary: what is asked of the metric, where that is said outside ``text``.
     """
-    readings = [MetricRef(text, None, "last")]
-    base, dot, suffix = text.rpartition(".")
-    if dot and base and suffix in SUMMARIES:
-        readings.append(MetricRef(base, None, suffix))
-    for name, _, summary in list(readings):
-        base, at, context = name.rpartition("@")
-        if at and base and context:
-            readings.append(MetricRef(base, context, summary))
-    if len(readings) == 1:
-        return readings[0]
-    return next((reading for reading in readings if has_metric(reading.name)), readings[-1])
+    readings = [(text, summary or "last")]
+    base, _, suffix = text.rpartition(".")
+    if summary is None and base and suffix in SUMMARIES:
+        readings.append((base, suffix))
+    refs = [MetricRef(name, None, asked) for name, asked in readings]
+    for name, asked in reversed(readings):
+        base, _, context = name.rpartition("@")
+        if base and context:
+            refs.append(MetricRef(base, context, asked))
+    if len(refs) == 1:
+        return refs[0]
+    return next((ref for ref in refs if has_metric(ref.name)), min(refs, key=lambda ref: len(ref.name)))
 
 
 # ------------------------------------------------------------------------------------------ experiments' fields

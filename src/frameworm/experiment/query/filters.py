@@ -24,6 +24,7 @@ from frameworm.experiment.errors import QueryError
 from frameworm.experiment.query.conditions import (
     FIELDS,
     OPERATORS,
+    SUMMARIES,
     Condition,
     field_condition,
     metric_condition,
@@ -36,7 +37,7 @@ from frameworm.experiment.query.conditions import (
 )
 
 MAX_LENGTH = 10_000
-MAX_DEPTH = 50
+MAX_DEPTH = 20
 MAX_COMPARISONS = 200
 
 _CONSTANT_NAMES = {"nan": math.nan, "inf": math.inf}
@@ -121,11 +122,16 @@ def parse_query(text: str, has_metric: Callable[[str], bool], now_ms: int) -> Co
 
 
 class _Reference(NamedTuple):
-    """What a name in a query stands for: ``kind`` is field, config, metrics or tags."""
+    """What a name in a query stands for.
+
+    ``kind`` is field, config, metrics or tags; ``path`` the field, the param's key or the metric's name, empty for
+    a whole collection; ``summary`` the ``min`` of ``metrics["loss"].min``, where it cannot be part of the name.
+    """
 
     kind: str
-    path: str  # the field; the param's key or the metric's name, empty for the whole collection
+    path: str
     node: ast.expr
+    summary: str | None = None
 
 
 class _Constant(NamedTuple):
@@ -232,7 +238,8 @@ class _Query:
             return field_condition(reference.path, op, value, self.now_ms)
         if reference.kind == "config":
             return param_condition(reference.path, op, value)
-        return metric_condition(resolve_metric(reference.path, self.has_metric), op, value)
+        metric = resolve_metric(reference.path, self.has_metric, reference.summary)
+        return metric_condition(metric, op, value)
 
     # ------------------------------------------------------------------------------------ operands
 
@@ -257,6 +264,9 @@ class _Query:
                 self.fail(root.slice, 'brackets hold a name in quotes, as in config["training.lr"]')
             root = root.value
         path = ".".join(reversed(parts))
+        if root.id == "metrics" and isinstance(node, ast.Attribute) and isinstance(node.value, ast.Subscript):
+            if node.attr in SUMMARIES:
+                return _Reference("metrics", path.removesuffix(f".{node.attr}"), node, node.attr)
         if root.id in ("config", "metrics"):
             return _Reference(root.id, path, node)
         if root.id == "tags" and not path:
@@ -356,7 +366,9 @@ def _syntax_remedy(text: str, error: SyntaxError, indent: int) -> tuple[int, str
             return match.start("slip"), f'after a dot, write {slip.strip()} in brackets: config["a.{slip.strip()}"]'
         return match.start("slip"), _REMEDIES.get(slip) or f"write {slip.lower()}"
     message = error.msg or "not understood"
-    position = min(max((error.offset or 1) - 1 + indent, 0), len(text))
+    # At the end of the text, the parser points at nothing: offset 0 or a second line.
+    at_end = error.lineno != 1 or not error.offset
+    position = len(text) if at_end else min((error.offset or 1) - 1 + indent, len(text))
     if "unterminated string" in message:
         return position, "this quote is never closed"
     if "was never closed" in message or "unmatched" in message:
