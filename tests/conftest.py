@@ -28,3 +28,24 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     yield mount
     for folder in mounted:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
+    """Show a folder through a read-only mount; skipped where mounting is not allowed."""
+    mounted: list[Path] = []
+
+    def mount(folder: Path) -> Path:
+        target = tmp_path / f"read-only-{len(mounted)}"
+        target.mkdir()
+        for options in ("bind", "remount,ro,bind"):
+            done = subprocess.run(["mount", "-o", options, str(folder), str(target)], capture_output=True)
+            if done.returncode:
+                pytest.skip(f"needs the right to mount: {done.stderr.decode().strip()}")
+            if options == "bind":
+                mounted.append(target)
+        return target
+
+    yield mount
+    for target in mounted:
+        subprocess.run(["umount", "-l", str(target)], check=True)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,27 +48,6 @@ def summary(name: str = "loss", context: str = "train", **values: Any) -> Series
 
 def table(catalog: Catalog, of: sa.Table) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in catalog.rows(sa.select(of).order_by(*of.primary_key))]
-
-
-@pytest.fixture
-def read_only(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
-    """Show a folder through a read-only mount; skipped where mounting is not allowed."""
-    mounted: list[Path] = []
-
-    def mount(folder: Path) -> Path:
-        target = tmp_path / f"read-only-{len(mounted)}"
-        target.mkdir()
-        for options in ("bind", "remount,ro,bind"):
-            done = subprocess.run(["mount", "-o", options, str(folder), str(target)], capture_output=True)
-            if done.returncode:
-                pytest.skip(f"needs the right to mount: {done.stderr.decode().strip()}")
-            if options == "bind":
-                mounted.append(target)
-        return target
-
-    yield mount
-    for target in mounted:
-        subprocess.run(["umount", "-l", str(target)], check=True)
 
 
 def python(code: str, *arguments: object) -> subprocess.Popen[str]:

@@ -75,8 +75,11 @@ def print_summary(root: Path, found: pd.DataFrame) -> None:
         counts = Counter(found[column]).most_common(8)
         console.print(Text(f"by {title}: " + ", ".join(f"{name} {count:,}" for name, count in counts)))
     table = Table(title=None if len(found) <= _SUMMARY_ROWS else f"the newest {_SUMMARY_ROWS}")
-    for heading in ("experiment", "name", "status", "created (UTC)", "duration", "tags"):
-        table.add_column(heading, overflow="ellipsis", no_wrap=heading != "tags")
+    # Ids are what one goes on with: in a narrow terminal the other columns give way, the last ones first.
+    narrow = console.width < 80
+    headings = ["id", "name", "status", "created (UTC)", "duration", "tags"][: 3 if narrow else 6]
+    for heading in headings:
+        table.add_column(heading, overflow="ellipsis", no_wrap=heading in ("id", "status", "created (UTC)", "duration"))
     for row in found.head(_SUMMARY_ROWS).to_dict("records"):
         cells = (
             row["experiment_id"],
@@ -86,7 +89,7 @@ def print_summary(root: Path, found: pd.DataFrame) -> None:
             _duration(row["duration_s"]),
             ", ".join(row["tags"]),
         )
-        table.add_row(*(Text(cell) for cell in cells))  # Text: a name is not markup
+        table.add_row(*(Text(cell) for cell in cells[: len(headings)]))  # Text: a name is not markup
     console.print(table)
 
 

@@ -62,9 +62,7 @@ def experiment_folders(root: Path) -> dict[str, int]:
             "recorded in, or record one with Experiment(...)"
         ) from None
     except NotADirectoryError:
-        raise StoreNotFoundError(
-            f"{root}: is a file; expected the folder that experiments are recorded in"
-        ) from None
+        raise StoreNotFoundError(f"{root}: is a file; expected the folder that experiments are recorded in") from None
     return {name: number for name in names if (number := number_of(name)) is not None}
 
 
@@ -77,7 +75,7 @@ def find_folder(root: Path, experiment_id: str) -> Path:
     """
     folders = experiment_folders(root)
     if _ID.match(str(experiment_id)):
-        for name in folders:
+        for name in sorted(folders):  # of two with one number always the same
             if name == experiment_id or name.startswith(f"{experiment_id}_"):
                 return root / name
     raise not_found(root, [str(experiment_id)], [id_of(number) for number in sorted(folders.values())])
@@ -85,9 +83,7 @@ def find_folder(root: Path, experiment_id: str) -> Path:
 
 def not_found(root: Path, missing: list[str], known: list[str]) -> ExperimentNotFoundError:
     """Return the error for ids that are not there, with the nearest that are."""
-    near = list(
-        dict.fromkeys(n for one in missing for n in difflib.get_close_matches(one, known, n=3, cutoff=0.5))
-    )
+    near = list(dict.fromkeys(n for one in missing for n in difflib.get_close_matches(one, known, n=3, cutoff=0.5)))
     if not known:
         hint = "it holds no experiments"
     elif near:
