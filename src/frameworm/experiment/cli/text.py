@@ -38,10 +38,10 @@ def numbers(values: Sequence[float | None]) -> list[str]:
     an empty text.
     """
     finite = [abs(value) for value in values if value is not None and math.isfinite(value)]
-    if all(value == int(value) and value < 1e15 for value in finite):
+    if all(value == int(value) and value < 1e9 for value in finite):
         return [_each(value, ",.0f") for value in values]
     smallest = min((value for value in finite if value), default=1.0)
-    if smallest < 1e-4 or max(finite) >= 1e7 or max(finite) / smallest >= 1e5:
+    if smallest < 1e-4 or max(finite) >= 1e7 or max(finite) / smallest > 1e3:
         return [_each(value, ".4g") for value in values]
     decimals = max(0, 3 - math.floor(math.log10(smallest)))
     texts = [_each(value, f",.{decimals}f") for value in values]
@@ -74,9 +74,11 @@ def param(value: Any) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return ``0.4 s``, ``12 s``, ``3m 20s``, ``2h 05m`` or ``3d 04h``; empty for None and NaN."""
+    """Return ``40 ms``, ``1.4 s``, ``12 s``, ``3m 20s``, ``2h 05m`` or ``3d 04h``; empty for None and NaN."""
     if seconds is None or math.isnan(seconds):
         return ""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -124,6 +126,17 @@ def count(number: int, singular: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------ JSON
+
+
+def records(frame: Any) -> list[dict[str, Any]]:
+    """Return a DataFrame's rows as dicts of Python's own values, None for what is missing but not a float."""
+    return [{key: _own(value) for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _own(value: Any) -> Any:
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    return value.item() if hasattr(value, "item") and not isinstance(value, float) else value
 
 
 def to_json(value: Any) -> str:
