@@ -9,6 +9,7 @@ this file:
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -217,17 +218,24 @@ def main() -> None:
 
     console.print(Rule(f"[bold]Done in {time.perf_counter() - began:.0f} s", align="left", style="dim"))
     console.print(f"experiments  {arguments.root_dir}")
-    for file in files:
-        console.print(f"plot         {file}")
+    for file in [*files, manager.reader(ids[0]).info.path / "artifacts" / "digits.png"]:
+        console.print(f"figure       {relative(file)}", soft_wrap=True)
     console.print("\nNext:")
-    command, root = "python -m frameworm.experiment.cli", f"--root-dir {arguments.root_dir}"
-    for line in (
-        f"list {root}",
-        f"show {ids[0]} {root}",
-        f"compare {' '.join(ids)} {root}",
-        f"plot {' '.join(ids)} val_loss {root}",
-    ):
-        console.print(f"  {command} {line}", soft_wrap=True)
+    command, root = command_line(), f"--root-dir {arguments.root_dir}"
+    for line in ("list", f"show {ids[0]}", f"compare {' '.join(ids)}", f"plot {' '.join(ids)} val_loss"):
+        console.print(f"  {command} {line} {root}", soft_wrap=True)
+
+
+def relative(path: Path) -> Path:
+    """Return the path as seen from here, if it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def command_line() -> str:
+    """Return how to call the command line of the environment that runs this file."""
+    script = Path(sys.executable).with_name("frameworm")
+    return str(relative(script)) if script.exists() else "python -m frameworm.experiment.cli"
 
 
 if __name__ == "__main__":

@@ -173,10 +173,24 @@ def test_bf16_mixed_computes_in_bfloat16_and_keeps_weights_and_targets_whole():
     assert model.weight.dtype == torch.float32
 
 
-def test_64_true_converts_the_batch(loaders, make_trainer):
-    trainer = make_trainer(precision="64-true")
-    trainer.train(*loaders(), epochs=1)
-    assert trainer.model.layers[0].weight.dtype == torch.float64
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [
+        ("64-true", torch.float64),
+        ("bf16-true", torch.bfloat16),
+        ("bf16-mixed", torch.float32),
+    ],
+)
+@pytest.mark.parametrize("criterion", [None, nn.MSELoss()])
+def test_every_precision_trains_and_resumes(loaders, make_trainer, tmp_path, precision, dtype, criterion):
+    def make():
+        return make_trainer(precision=precision, criterion=criterion, checkpoint_dir=tmp_path, clip_norm=1.0, lr=0.02)
+
+    losses = make().train(*loaders(), epochs=8).history["loss"]
+    assert losses[-1] < losses[0]
+    resumed = make()
+    assert resumed.train(*loaders(), epochs=9, resume_from="latest").current_epoch == 9
+    assert resumed.model.layers[0].weight.dtype == dtype
 
 
 def test_scheduler_by_epoch_and_by_step(make_trainer, loaders):
@@ -353,6 +367,7 @@ def test_terms_may_be_numbers_and_of_one_element():
         ({"device": "abacus"}, "cannot train on device='abacus'"),
         ({"precision": "7-bit"}, "precision='7-bit'"),
         ({"early_stopping": 0}, "patience is 0"),
+        ({"early_stopping": True}, "give the patience in epochs"),
     ],
 )
 def test_arguments_that_are_refused(change, message):

@@ -179,6 +179,8 @@ class Trainer:
         self._checkpoint_every_steps = checkpoint_every_steps
         self._stop_on_nan = stop_on_nan
         self._progress = progress
+        if isinstance(early_stopping, bool):
+            raise InputError(f"early_stopping is {early_stopping}; give the patience in epochs, or None")
         if isinstance(early_stopping, int):
             early_stopping = EarlyStopping(early_stopping)
         self._callbacks: list[Callback] = [*([early_stopping] if early_stopping else []), *callbacks]
