@@ -186,6 +186,20 @@ def test_log_axis_leaves_out_and_counts_what_it_cannot_show(lab: Lab) -> None:
     assert "no positive value" in texts_of(plot_metric_comparison(lab.manager, lab.ids[1:], "loss", log=True))
 
 
+@pytest.mark.parametrize("decades", [0.01, 0.3, 0.6, 0.8, 1.2, 2, 3.5, 7, 40, 250])
+def test_log_axes_have_enough_labels_and_not_too_many(lab: Lab, decades: float) -> None:
+    lab.add("a", {"loss": [3.7 * 10 ** (-decades / 2), 3.7 * 10 ** (decades / 2)]})
+    axes = plot_metric_comparison(lab.manager, lab.ids, "loss", log=True).axes[0]
+    low, high = axes.get_ylim()
+    labels = [
+        label.get_text()
+        for label, at in zip(axes.get_yticklabels(), axes.get_yticks(), strict=True)
+        if low <= at <= high
+    ]
+    assert 3 <= len(labels) <= 10
+    assert len(set(labels)) == len(labels) and all(labels)
+
+
 def test_smoothing_keeps_the_values_as_logged_behind(three: Lab) -> None:
     figure = plot_metric_comparison(three.manager, three.ids, "loss", smoothing=0.99)
     values = three.manager.reader(three.ids[0]).read("loss").values

@@ -99,7 +99,7 @@ def plot_metric_comparison(
     _warn(comparison.complaints)
     sheet = Sheet([panel], view, size=(7.2, 4.0), columns=1, x_label=on_axis([panel], view))
     sheet.head(metric if title is None else title, comparison.subtitle([panel]))
-    sheet.axes[0].set_ylabel(elide(metric, 48))
+    sheet.axes[0].set_ylabel(elide(metric, 40) + (" (log scale)" if panel.log else ""))
     sheet.name_lines([labels_with_best(panel, view)])
     return sheet.finish(path)
 

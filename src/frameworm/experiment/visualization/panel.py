@@ -17,7 +17,6 @@ from frameworm.experiment.visualization.style import (
     Look,
     Theme,
     elide,
-    number,
     style_axes,
     style_x_ticks,
     style_y_ticks,
@@ -170,7 +169,7 @@ def _set_y_limits(axes: Axes, curves: Sequence[Curve], log: bool) -> None:
 
 def _write_notes(axes: Axes, curves: Sequence[Curve], theme: Theme, title: str, width_inches: float) -> None:
     """Write the panel's title on the left and what the reader has to know on the right."""
-    notes = []
+    notes = ["log scale"] if title and axes.get_yscale() == "log" else []
     if any(len(c.bad.nan) for c in curves):
         notes.append("× NaN")
     if any(len(c.bad.above) for c in curves):
@@ -288,8 +287,3 @@ def spread(at: NDArray[np.float64], row: float) -> NDArray[np.float64]:
         for k, i in enumerate(block):
             placed[i] = centre + (k - (len(block) - 1) / 2) * row
     return placed
-
-
-def with_best(label: str, curve: Curve, best: str | None) -> str:
-    """Return a label with the curve's best value, if one was asked for."""
-    return f"{label}  {best} {number(curve.best[1])}" if curve.best else label

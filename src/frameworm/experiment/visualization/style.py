@@ -17,7 +17,6 @@ from matplotlib.font_manager import fontManager
 from matplotlib.ticker import Formatter, LogLocator, MaxNLocator, NullFormatter
 
 TITLE_PT, TEXT_PT, SMALL_PT = 11.5, 8.5, 7.5
-PAD_INCHES = 0.11
 
 # Okabe and Ito, "Color Universal Design" (2008): told apart by every kind of colour vision. The yellow is darkened
 # on white, where it has next to no contrast; black becomes white on dark, and the blue lighter.
@@ -114,15 +113,15 @@ def style_x_ticks(axes: Axes, *, whole: bool, room_inches: float) -> None:
 
 
 def style_y_ticks(axes: Axes, *, log: bool, room_inches: float) -> None:
-    """Set ticks that fit into the height, on a logarithmic axis at 1, 2, 5 where it spans few decades."""
-    bins = max(2, min(7, round(room_inches / 0.42)))
+    """Set ticks that fit into the height, on a logarithmic axis the rounder the more decades it spans."""
+    bins = max(2, min(7, round(room_inches / 0.36)))
     low, high = axes.get_ylim()
     decades = math.log10(high) - math.log10(low) if log else 0.0
-    if not log or decades < 0.7:
+    if not log or decades < 0.5:
         axes.yaxis.set_major_locator(MaxNLocator(bins, steps=[1, 2, 2.5, 5, 10]))
-        axes.yaxis.set_major_formatter(NumberFormatter())
+        axes.yaxis.set_major_formatter(NumberFormatter(suffixes=True))
     else:
-        choices: tuple[tuple[float, ...], ...] = ((1, 2, 5), (1, 3), (1,))
+        choices: tuple[tuple[float, ...], ...] = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
         subs = next((s for s in choices if len(s) * decades <= bins + 1.5), (1,))
         axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=bins if len(subs) == 1 else 50))
         axes.yaxis.set_major_formatter(NumberFormatter(each=True))
@@ -160,12 +159,14 @@ def tick_labels(values: Sequence[float], *, suffixes: bool = False) -> list[str]
     """Return labels for evenly spaced values: ``0, 0.25, 0.50`` or ``0, 250k, 500k``."""
     biggest = max((abs(v) for v in values), default=0.0)
     scale, unit = 1.0, ""
-    if suffixes and 1e4 <= biggest < 1e15:
+    # Values far from zero but close together, as 1000000.01 and 1000000.02, are not shortened by a unit.
+    spread_out = _apart(values) > biggest * 1e-4
+    if suffixes and 1e4 <= biggest < 1e15 and spread_out:
         scale, unit = next((s, u) for s, u in _SUFFIXES if biggest >= s)
-    elif (biggest >= 1e6 and _apart(values) > biggest * 1e-4) or 0 < biggest < 1e-3:
-        power = math.floor(math.log10(biggest) + 1e-9)
+    elif (biggest >= 1e6 and spread_out) or 0 < biggest < 1e-3:
         # 10.0 ** -324 is 0: the smallest numbers of all are scaled by the smallest normal power.
-        scale, unit = 10.0 ** max(power, -307), f"×10{superscript(max(power, -307))}"
+        power = max(math.floor(math.log10(biggest) + 1e-9), -307)
+        scale, unit = 10.0**power, f"×10{superscript(power)}"
     scaled = [v / scale for v in values]
     apart = _apart(scaled)
     digits = next((d for d in range(12) if all(abs(round(v, d) - v) < 1e-3 * apart for v in scaled)), 12)
