@@ -25,8 +25,10 @@ CALLS = 20_000
 
 
 class Empty:
+    """The floor: a method of the same signature that does nothing."""
+
     def log_metric(self, name, value, step=None, epoch=None, metric_type="train"):
-        pass
+        """Do nothing."""
 
 
 def seconds_per(count: int, call: Callable[[int], object]) -> list[float]:
@@ -116,7 +118,8 @@ def main() -> None:
 
         show("100,000 points to a DataFrame", read(small.experiment_id), "ms", aim="aim ≤ 15")
         show("1,000,000 points to a DataFrame", read(exp.experiment_id), "ms")
-    for module in ("pass", "import numpy", "import frameworm.experiment", "from frameworm.experiment import Experiment"):
+    statements = ("pass", "import numpy", "import frameworm.experiment", "from frameworm.experiment import Experiment")
+    for module in statements:
         rounds = []
         for _ in range(ROUNDS):
             start = time.perf_counter()

@@ -288,10 +288,17 @@ class Experiment:
         if self._owner or reader.info.status in ENDED:
             folders.write_config(self._exp_dir, reader.info.config)
             folders.write_metadata(self._exp_dir, reader.info)
-            from frameworm.experiment.storage.catalog import Catalog
+            self._enter_in_catalog(reader)
 
+    def _enter_in_catalog(self, reader: ExperimentReader) -> None:
+        from frameworm.experiment.storage.catalog import Catalog, CatalogUnavailableError
+
+        try:
             catalog = Catalog.open(self._exp_dir.parent)
             catalog.upsert(reader.info, reader.summaries(), stale=reader.info.status not in ENDED)
+        except CatalogUnavailableError:
+            # Locked for long, or read-only. Nothing is lost: who lists next finds the folder and enters it.
+            pass
 
     def __enter__(self) -> Experiment:
         if self._state == "running":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import heapq
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from frameworm.experiment.model import (
     Points,
     SeriesKey,
     SeriesSummary,
+    default_context,
 )
 from frameworm.experiment.recording.fold import Fold
 from frameworm.experiment.recording.journal import WriterName, read_journal
@@ -31,15 +32,6 @@ from frameworm.experiment.recording.liveness import is_alive
 from frameworm.experiment.storage.folder import LOGS, read_metadata
 from frameworm.experiment.storage.segment import SegmentReader
 from frameworm.experiment.storage.series import summarize
-
-
-def default_context(contexts: Iterable[str]) -> str:
-    """Return the context that a bare metric name means: train, else val, test, the first other; system last."""
-    order = list(contexts)
-    for context in ("train", "val", "test"):
-        if context in order:
-            return context
-    return next((context for context in order if context != SYSTEM_CONTEXT), SYSTEM_CONTEXT)
 
 
 class _Source(Protocol):
