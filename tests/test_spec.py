@@ -126,7 +126,8 @@ class Workplace:
             (bin_dir / "python").chmod(0o755)
         path = os.pathsep.join([str(bin_dir), os.environ.get("PATH", "")])
         python_path = os.pathsep.join(filter(None, [str(REPOSITORY / "src"), os.environ.get("PYTHONPATH")]))
-        return {**os.environ, "PATH": path, "PYTHONPATH": python_path, "COLUMNS": "160"}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("FRAMEWORM_")}
+        return {**ours, "PATH": path, "PYTHONPATH": python_path, "COLUMNS": "160"}
 
     def commands(self, heading: str) -> list[str]:
         """Run each line of the bash blocks under a heading; return what each printed."""
@@ -205,6 +206,7 @@ def test_creating_an_experiment_tracks_config_metrics_git_and_artifacts(workplac
     assert found["status"] == "completed"
     assert found["config"] == CONFIG
     history = manager.get_metric_history("exp_001", "loss", metric_type="train")
+    assert list(history.index) == list(range(60))
     assert list(history["step"]) == list(range(1, 61))  # ten epochs of six batches
     assert history["metric_value"].iloc[-6:].mean() < history["metric_value"].iloc[:6].mean()
     assert len(manager.get_metric_history("exp_001", "val_loss")) == 10

@@ -80,7 +80,7 @@ def history_frame(points_by_context: Mapping[str, Points]) -> pd.DataFrame:
             "step": _joined([p.steps for p in parts], np.int64),
             "epoch": pd.arrays.IntegerArray(epochs, epochs == NO_EPOCH),
             "metric_value": _joined([p.values for p in parts], np.float64),
-            "metric_type": _objects(points_by_context).repeat([len(p) for p in parts]),
+            "metric_type": _objects(points_by_context).repeat([len(p) for p in parts]).reset_index(drop=True),
             "timestamp": _utc(_joined([p.times_ms for p in parts], np.int64)),
         },
         copy=False,
