@@ -25,7 +25,7 @@ def page() -> str:
     from frameworm.experiment.cli import main
 
     parts = [_START, _help(main, "frameworm", None)]
-    context = click.Context(main, info_name="frameworm")
+    context = click.Context(main, info_name="frameworm", **main.context_settings)
     for name in main.list_commands(context):
         command = main.get_command(context, name)
         if command is not None and not command.hidden:
@@ -34,7 +34,8 @@ def page() -> str:
 
 
 def _help(command: click.Command, name: str, parent: click.Context | None) -> str:
-    context = click.Context(command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH)
+    settings = {**command.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
+    context = click.Context(command, info_name=name, parent=parent, **settings)
     text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
     return f"```text\n{text}\n```\n"
 
