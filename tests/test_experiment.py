@@ -401,7 +401,7 @@ def test_a_deadly_signal_leaves_killed_sealed_and_the_exit_code(tmp_path, number
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == -number
     reader = ExperimentReader(only_folder(tmp_path))
     assert reader.info.status == "killed"
@@ -419,7 +419,7 @@ def test_a_handler_of_the_user_stays(tmp_path):
     assert process.stdout is not None
     process.stdout.readline()
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 7
     assert ExperimentReader(only_folder(tmp_path)).info.status == "failed"
 
@@ -446,7 +446,7 @@ def test_the_interpreter_may_exit_without_an_end(tmp_path):
     for code, status in (("", "completed"), ("raise ValueError('no')", "failed")):
         root = tmp_path / status
         process = run(f"exp = make().start()\nexp.log_metric('a', 1.0)\n{code}\n", root)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
         assert ExperimentReader(only_folder(root)).info.status == status
         assert values(only_folder(root)) == [1.0]
 

@@ -49,6 +49,7 @@ PENDING_LIMIT = 256 * 2**20
 
 _EVENT_PREFIX = b'{"t":'
 _LOOKAHEAD = 32
+_FEW_RUNS = 16
 _NAME = re.compile(r"(?P<kind>journal|metrics)-(?P<host>.+)-(?P<pid>\d+)-(?P<n>\d+)(?:\.seg)?\Z")
 
 
@@ -322,6 +323,7 @@ class JournalContents:
     end: int = 0
     _buffer: bytes = b""
     _runs: list[_Run] = field(default_factory=list)
+    _by_series: tuple[NDArray[np.int64], Points] | None = None
 
     def columns(self) -> tuple[NDArray[np.uint32], Points]:
         """Return all points: positions in ``keys`` uint32 (n,) and the points (n,), in arrival order."""
@@ -331,6 +333,8 @@ class JournalContents:
         """Return the points of ``keys[position]``, in arrival order."""
         import numpy as np
 
+        if len(self._runs) > _FEW_RUNS:
+            return self._read_sorted(position)
         series_id = position + 1
         pieces = []
         for run in self._runs:
@@ -352,6 +356,20 @@ class JournalContents:
                 )
             )
         return _join(pieces)[1]
+
+    def _read_sorted(self, position: int) -> Points:
+        """Read from a copy sorted by series: with many runs, going through them all for each series takes long."""
+        import numpy as np
+
+        if self._by_series is None:
+            index, points = self.columns()
+            order = np.argsort(index, kind="stable")
+            ends = np.cumsum(np.bincount(index, minlength=len(self.keys)))
+            columns = (points.steps, points.epochs, points.times_ms, points.values)
+            self._by_series = ends, Points(*(column[order] for column in columns))
+        ends, points = self._by_series
+        mine = slice(int(ends[position - 1]) if position else 0, int(ends[position]))
+        return Points(points.steps[mine], points.epochs[mine], points.times_ms[mine], points.values[mine])
 
     def _row(self, run: _Run, offset: int, size: int) -> tuple[Any, Any, Any, Any]:
         """Return views (epochs, steps, times (count,), values (count, size)) of one record of a run."""

@@ -46,7 +46,7 @@ def write_segment(
 ) -> None:
     """Write all points and events of a journal as one segment, atomically and durably.
 
-    It is written beside as ``<path>.tmp``, fsynced, renamed, and its folder fsynced: when this returns, the journal
+    It is written beside as ``<path>.<pid>.tmp``, fsynced, renamed, and its folder fsynced: when this returns, the journal
     may go. What was at ``path`` is replaced. The same input gives the same bytes.
 
     Args:
@@ -292,7 +292,8 @@ def _add_long(
 
 def _replace(path: Path, parts: Sequence[bytes]) -> None:
     """Write a file so that at every instant the old one or the new one is there, whole."""
-    temporary = path.with_name(path.name + ".tmp")
+    # A name of its own for each process: ranks that end together may seal the same journal at once.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.writelines(parts)
