@@ -90,7 +90,7 @@ class ExperimentManager:
         Raises:
             InputError: an unknown status, or an argument of the wrong type.
         """
-        return self._select(lambda catalog: [], status, tags, project, limit)
+        return _frame(self._select(lambda catalog: [], status, tags, project, limit))
 
     def search_experiments(
         self,
@@ -140,7 +140,44 @@ class ExperimentManager:
                 found.append(filters.metric_filter_condition(metric_filter, catalog.has_metric))
             return found
 
-        return self._select(conditions, status, tags, project, limit)
+        return _frame(self._select(conditions, status, tags, project, limit))
+
+    def list_rows(
+        self,
+        query: str | None = None,
+        *,
+        status: str | None = None,
+        tags: str | Iterable[str] | None = None,
+        project: str | None = None,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the rows of ``list_experiments`` as dicts, without the 0.3 s that importing pandas takes.
+
+        Args:
+            query: only those that meet it, as in ``search_experiments``.
+            status: as in ``list_experiments``.
+            tags: the same.
+            project: the same.
+            limit: the same.
+
+        Returns:
+            dicts with the columns of ``list_experiments``; times are aware datetimes, what is not known is None.
+
+        Raises:
+            QueryError: the query is not understood; points at the character.
+        """
+
+        def conditions(catalog: Catalog) -> list[Condition]:
+            from frameworm.experiment.query.filters import parse_query
+
+            return [] if query is None else [parse_query(query, catalog.has_metric, time.time_ns() // 1_000_000)]
+
+        from frameworm.experiment.query.describe import utc_time
+
+        columns = self._select(conditions, status, tags, project, limit)
+        times = {name: [utc_time(ms) for ms in columns[name]] for name in ("created_at", "updated_at")}
+        columns |= times
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def compare_experiments(self, experiment_ids: Sequence[str], metrics: Sequence[str] | None = None) -> pd.DataFrame:
         """Return one row for each experiment, in the order asked.
@@ -301,8 +338,8 @@ class ExperimentManager:
         tags: str | Iterable[str] | None,
         project: str | None,
         limit: int | None,
-    ) -> pd.DataFrame:
-        from frameworm.experiment.query.listing import list_frame, tag_project_status
+    ) -> dict[str, Sequence[Any]]:
+        from frameworm.experiment.query.listing import list_columns, tag_project_status
 
         if status is not None and status not in STATUSES:
             raise InputError(f"status {status!r:.80} is unknown; allowed are {', '.join(STATUSES)}")
@@ -311,9 +348,9 @@ class ExperimentManager:
         wanted_tags = [] if tags is None else _texts(tags, "tags")
         most = None if limit is None else _limit(limit)
 
-        def ask(catalog: Catalog) -> pd.DataFrame:
+        def ask(catalog: Catalog) -> dict[str, Sequence[Any]]:
             every = conditions(catalog) + tag_project_status(wanted_tags, project, status)
-            return list_frame(catalog, every, most)
+            return list_columns(catalog, every, most)
 
         return self._ask(ask)
 
@@ -340,6 +377,12 @@ class ExperimentManager:
         except CatalogUnavailableError:
             self._catalog = Catalog.in_memory(self._root_dir)
         return attempt()
+
+
+def _frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    from frameworm.experiment.query.tables import experiments_frame
+
+    return experiments_frame(columns)
 
 
 def _texts(values: str | Iterable[str], what: str) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from uniplot import plot_to_string
 
 if TYPE_CHECKING:
@@ -116,33 +116,31 @@ def _place(value: float, low: float, high: float, cells: int) -> int:
 def _ticks(low: float, high: float, most: int) -> list[tuple[float, float]]:
     """Return round values within a range, as (where, value)."""
     values = MaxNLocator(nbins=max(1, most), steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    return [(float(value), float(value)) for value in values if low <= value <= high]
+    # What should be zero may be the rounding error of a sum.
+    rounded = [0.0 if abs(value) < 1e-9 * (high - low) else float(value) for value in values]
+    return [(value, value) for value in rounded if low <= value <= high]
 
 
 def _log_ticks(low: float, high: float, rows: int) -> list[tuple[float, float]]:
     """Return round values within a range of powers of ten, as (exponent, value)."""
-    most = max(2, rows // _LINES_A_TICK)
-    if high - low < 1:
-        # Less than a decade: round values, those that come too close together left out.
+    most, decades = rows // _LINES_A_TICK, high - low
+    digits = (1, 2, 3, 5, 7) if decades < 1.5 else (1, 2, 5) if decades < most else (1,)
+    powers = range(math.floor(low), math.ceil(high) + 1, max(1, math.ceil(decades / max(1, most))))
+    values = [digit * 10.0**power for power in powers for digit in digits]
+    if sum(low <= math.log10(value) <= high for value in values) < 2:
         values = [value for _, value in _ticks(10**low, 10**high, most)]
-    else:
-        subs: Any = (1.0, 2.0, 5.0) if high - low < most / 2 else (1.0,)
-        values = list(LogLocator(subs=subs, numticks=most).tick_values(10**low, 10**high))
     ticks: list[tuple[float, float]] = []
     for value in values:
-        value = float(value)
         at = math.log10(value) if value > 0 else -math.inf
-        if low <= at <= high and (not ticks or (at - ticks[-1][0]) / (high - low) * rows >= 2):
+        if low <= at <= high and (not ticks or (at - ticks[-1][0]) / decades * rows >= 2):
             ticks.append((at, value))
     return ticks
 
 
 def _labels(ticks: list[tuple[float, float]]) -> list[tuple[float, str]]:
     """Return ticks with the shortest text that tells each value."""
-    largest = max((abs(value) for _, value in ticks), default=0.0)
     labels = []
     for at, value in ticks:
-        value = 0.0 if abs(value) < 1e-9 * largest else value
-        plain = 1e-4 <= largest < 1e7
+        plain = value == 0 or 1e-4 <= abs(value) < 1e7
         labels.append((at, f"{value:,.10g}" if plain else f"{value:.6g}"))
     return labels

@@ -64,16 +64,15 @@ def list_(
     Example: frameworm list --status completed --tag vae
     """
     store = manager()
-    found = store.list_experiments(status=status, tags=_tags(tags, tag_list), project=project, limit=limit)
-    _print_found(store, found, as_json, nothing="no experiments")
+    rows = store.list_rows(status=status, tags=_tags(tags, tag_list), project=project, limit=limit)
+    _print_found(store, rows, as_json, nothing="no experiments")
 
 
-def _print_found(store: ExperimentManager, found: Any, as_json: bool, nothing: str) -> None:
-    from frameworm.experiment.cli.text import records, to_json
-
-    rows = records(found)
+def _print_found(store: ExperimentManager, rows: Sequence[dict[str, Any]], as_json: bool, nothing: str) -> None:
     if as_json:
-        click.echo(to_json([_listed(row) for row in rows]))
+        from frameworm.experiment.cli.text import to_json
+
+        click.echo(to_json(rows))
     elif rows:
         from frameworm.experiment.cli.tables import Screen
         from frameworm.experiment.cli.views import show_list
@@ -81,10 +80,6 @@ def _print_found(store: ExperimentManager, found: Any, as_json: bool, nothing: s
         show_list(Screen(), rows)
     else:
         click.echo(f"{nothing} in {store.root_dir}", err=True)
-
-
-def _listed(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "duration_s": None if row["duration_s"] != row["duration_s"] else row["duration_s"]}
 
 
 @main.command()
@@ -242,8 +237,8 @@ def search(
     Example: frameworm search "config.training.lr < 1e-3 and metrics.val_loss.min <= 0.5 and 'mnist' in tags"
     """
     store = manager()
-    found = store.search_experiments(query, status=status, tags=_tags(tags, tag_list), project=project, limit=limit)
-    _print_found(store, found, as_json, nothing="no experiment meets the query")
+    rows = store.list_rows(query, status=status, tags=_tags(tags, tag_list), project=project, limit=limit)
+    _print_found(store, rows, as_json, nothing="no experiment meets the query")
 
 
 @main.command()
@@ -254,20 +249,20 @@ def summary(as_json: bool) -> None:
 
     Example: frameworm summary --root-dir runs/experiments
     """
-    from frameworm.experiment.cli.text import records, to_json
-
     store = manager()
-    rows = records(store.list_experiments())
+    rows = store.list_rows()
     if as_json:
         from collections import Counter
+
+        from frameworm.experiment.cli.text import to_json
 
         document = {
             "root_dir": store.root_dir,
             "experiments": len(rows),
             "by_status": {status: n for status in STATUSES if (n := sum(row["status"] == status for row in rows))},
             "by_project": dict(Counter(row["project"] for row in rows).most_common()),
-            "duration_s": sum(row["duration_s"] for row in rows if row["duration_s"] == row["duration_s"]),
-            "newest": [_listed(row) for row in rows[:10]],
+            "duration_s": sum(row["duration_s"] or 0.0 for row in rows),
+            "newest": rows[:10],
         }
         click.echo(to_json(document))
     elif rows:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _METRICS_SHOWN = 40
 _NEWEST_SHOWN = 10
+_LEAST_COLUMN = 11
+"""Cells of the longest status with its symbol."""
 
 Row = dict[str, Any]
 
@@ -29,18 +31,18 @@ Row = dict[str, Any]
 
 
 def show_list(screen: Screen, rows: Sequence[Row]) -> None:
-    """Print a table of experiments, rows as ``list_experiments`` returns them."""
+    """Print a table of experiments, rows as ``ExperimentManager.list_rows`` returns them."""
     now = datetime.now(UTC)
     columns = [
         Column("id", [row["experiment_id"] for row in rows], style="bold"),
-        Column("name", [inert(row["name"]) for row in rows], shrink=16),
+        Column("name", [inert(row["name"]) for row in rows], shrink=22),
         Column("status", [status_text(row["status"]) for row in rows]),
         Column("created", [ago(row["created_at"], now) for row in rows], drop=1),
         Column("duration", [duration(row["duration_s"]) for row in rows], right=True, drop=2),
         Column("tags", [inert(", ".join(row["tags"])) for row in rows], drop=3, shrink=12, style="cyan"),
         Column("project", [inert(row["project"]) for row in rows], drop=4, shrink=10),
         Column("git", [_commit(row["git_hash"], row["git_dirty"]) for row in rows], drop=5, style="dim"),
-        Column("description", [inert(row["description"]) for row in rows], drop=6, shrink=24, style="dim"),
+        Column("description", [inert(row["description"]) for row in rows], drop=6, shrink=30, style="dim"),
     ]
     if len({row["project"] for row in rows}) < 2:
         columns = [column for column in columns if column.title != "project"]
@@ -49,13 +51,10 @@ def show_list(screen: Screen, rows: Sequence[Row]) -> None:
 
 def show_summary(screen: Screen, root_dir: Path, rows: Sequence[Row]) -> None:
     """Print how many experiments there are, by status and project, and the newest."""
-    spent = sum(row["duration_s"] for row in rows if not math.isnan(row["duration_s"]))
-    screen.line((count(len(rows), "experiment"), "bold"), f" in {inert(str(root_dir))}, {duration(spent)} in all")
+    spent = sum(row["duration_s"] or 0.0 for row in rows)
+    screen.line((count(len(rows), "experiment"), "bold"), f" in {inert(str(root_dir))}, {duration(spent)} of run time")
     statuses = Counter(row["status"] for row in rows)
-    parts: list[Text | str] = []
-    for status, n in statuses.most_common():
-        parts += [status_text(status), f" {n:,}   "]
-    screen.lines([Text.assemble(*parts)])
+    screen.lines([Text("   ").join(status_text(status).append(f" {n:,}", "") for status, n in statuses.most_common())])
     projects = Counter(row["project"] for row in rows)
     if len(projects) > 1:
         screen.line("")
@@ -76,7 +75,7 @@ def show_summary(screen: Screen, root_dir: Path, rows: Sequence[Row]) -> None:
 
 
 def _commit(git_hash: str | None, dirty: bool | None) -> str:
-    return "" if not git_hash else f"{inert(git_hash[:7])}{'+' if dirty else ''}"
+    return "" if not git_hash else f"{inert(git_hash[:7])}{'*' if dirty else ''}"
 
 
 # ------------------------------------------------------------------------------------------ show
@@ -210,7 +209,7 @@ def _marked(values: list[float | None]) -> list[str]:
         return numbers(values)
     marks = {min(finite): "↓", max(finite): "↑"}
     return [
-        f"{text}{' ' if value is None else marks.get(value, ' ')}"
+        f"{'' if value is None else marks.get(value, '')}{text}"
         for text, value in zip(numbers(values), values, strict=True)
     ]
 
@@ -231,7 +230,7 @@ def show_comparison(screen: Screen, rows: Sequence[Row], compared: Sequence[Quan
         screen.table(columns)
     else:
         _show_transposed(screen, rows, compared)
-    if any(cell.endswith(("↓", "↑")) for q in compared for cell in q.cells):
+    if any(cell.startswith(("↓", "↑")) for q in compared for cell in q.cells):
         screen.line(("↓ lowest  ↑ highest", "dim"))
 
 
@@ -243,16 +242,14 @@ def _show_transposed(screen: Screen, rows: Sequence[Row], compared: Sequence[Qua
     for i, row in enumerate(rows):
         cells: list[str | Text] = [inert(row["name"]), status_text(row["status"]), *(q.cells[i] for q in compared)]
         widest = max((len(q.cells[i]) for q in compared if q.is_metric), default=0)
-        columns.append(Column(row["experiment_id"], cells, right=True, shrink=max(16, widest)))
-    while columns:
-        block = [first]
-        room = screen.width - first.least
-        while columns and (len(block) == 1 or columns[0].least + 2 <= room):
-            room -= columns[0].least + 2
-            block.append(columns.pop(0))
-        screen.table(block)
-        if columns:
+        columns.append(Column(row["experiment_id"], cells, right=True, shrink=max(_LEAST_COLUMN, widest)))
+    most = max(1, (screen.width - first.least) // (max(column.least for column in columns) + 2))
+    blocks = -(-len(columns) // most)
+    size = -(-len(columns) // blocks)
+    for start in range(0, len(columns), size):
+        if start:
             screen.line("")
+        screen.table([first, *columns[start : start + size]])
 
 
 # ------------------------------------------------------------------------------------------ delete, plot

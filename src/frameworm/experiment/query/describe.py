@@ -31,13 +31,13 @@ def describe(reader: ExperimentReader) -> dict[str, Any]:
         "status": info.status,
         "reason": info.reason,
         "tags": list(info.tags),
-        "notes": [{"text": note.text, "time": _time(note.time_ms)} for note in info.notes],
+        "notes": [{"text": note.text, "time": utc_time(note.time_ms)} for note in info.notes],
         "config": info.config,
         "lossy_params": list(info.lossy_params),
-        "created_at": _time(info.created_ms),
-        "updated_at": _time(info.updated_ms),
-        "started_at": _time(info.started_ms),
-        "ended_at": _time(info.ended_ms),
+        "created_at": utc_time(info.created_ms),
+        "updated_at": utc_time(info.updated_ms),
+        "started_at": utc_time(info.started_ms),
+        "ended_at": utc_time(info.ended_ms),
         "duration_s": info.duration_s,
         "metrics_summary": _metrics_summary(reader.summaries()),
         "artifacts": [asdict(artifact) for artifact in info.artifacts],
@@ -93,7 +93,8 @@ def print_summary(root: Path, found: pd.DataFrame) -> None:
     console.print(table)
 
 
-def _time(time_ms: int | None) -> datetime | None:
+def utc_time(time_ms: int | None) -> datetime | None:
+    """Return Unix milliseconds as an aware datetime."""
     return None if time_ms is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
 
 
@@ -124,6 +125,6 @@ def _metrics_summary(summaries: Sequence[SeriesSummary]) -> dict[str, dict[str, 
             "nan_count": s.nan_count,
             "last_step": s.last_step,
             "last_epoch": None if s.last_epoch == NO_EPOCH else s.last_epoch,
-            "last_at": _time(s.last_time_ms),
+            "last_at": utc_time(s.last_time_ms),
         }
     return described

@@ -1,11 +1,11 @@
-"""Listing and comparing: what the catalog answers, as DataFrames."""
+"""Listing and comparing: what the catalog answers, as columns and DataFrames."""
 
 from __future__ import annotations
 
 import difflib
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -13,7 +13,6 @@ from frameworm.experiment.config import load_json
 from frameworm.experiment.errors import MetricNotFoundError
 from frameworm.experiment.model import SYSTEM_CONTEXT
 from frameworm.experiment.query.conditions import Condition, MetricRef, resolve_metric, tag_condition
-from frameworm.experiment.query.tables import comparison_frame, experiments_frame
 from frameworm.experiment.storage.folder import id_of, number_of
 from frameworm.experiment.storage.schema import experiments, params, series, tags
 
@@ -22,14 +21,29 @@ if TYPE_CHECKING:
 
     from frameworm.experiment.storage.catalog import Catalog
 
+EXPERIMENT_COLUMNS = (
+    "experiment_id",
+    "name",
+    "project",
+    "description",
+    "status",
+    "created_at",
+    "updated_at",
+    "duration_s",
+    "tags",
+    "git_hash",
+    "git_dirty",
+    "path",
+)
+
 _ALL_TAGS_FROM = 1000
 """Experiments listed from which reading every tag (1 µs each) is quicker than reading those asked for."""
 
 _BASE_COLUMNS = ("experiment_id", "name", "status", "created_at")
 
 
-def list_frame(catalog: Catalog, conditions: Sequence[Condition], limit: int | None) -> pd.DataFrame:
-    """Return the table of the experiments that meet every condition, newest first."""
+def list_columns(catalog: Catalog, conditions: Sequence[Condition], limit: int | None) -> dict[str, Sequence[Any]]:
+    """Return the experiments that meet every condition, newest first: ``EXPERIMENT_COLUMNS``, times in Unix ms."""
     e = experiments.c
     about = (e.experiment_id, e.name, e.project, e.description, e.status, e.created_ms, e.updated_ms, e.duration_s)
     *columns, folders, numbers = catalog.columns(
@@ -47,12 +61,13 @@ def list_frame(catalog: Catalog, conditions: Sequence[Condition], limit: int | N
     for number, tag in pairs:
         tags_of.setdefault(number, []).append(tag)
     root = f"{catalog.root}/"
-    return experiments_frame(
+    values = [
         *columns[: len(about)],
         [tags_of.get(number, []) for number in numbers],
         *columns[len(about) :],
         [root + folder for folder in folders],
-    )
+    ]
+    return dict(zip(EXPERIMENT_COLUMNS, values, strict=True))
 
 
 def tag_project_status(tag_names: Sequence[str], project: str | None, status: str | None) -> list[Condition]:
@@ -91,6 +106,8 @@ def compare_frame(catalog: Catalog, numbers: Sequence[int], metrics: Sequence[st
     Raises:
         MetricNotFoundError: none of the experiments has one of the metrics.
     """
+    from frameworm.experiment.query.tables import comparison_frame
+
     e, p = experiments.c, params.c
     distinct = list(dict.fromkeys(numbers))
     statement = sa.select(e.number, e.experiment_id, e.name, e.status, e.created_ms)

@@ -14,37 +14,22 @@ from numpy.typing import NDArray
 
 from frameworm.experiment.model import NO_EPOCH, Points
 
-EXPERIMENT_COLUMNS = (
-    "experiment_id",
-    "name",
-    "project",
-    "description",
-    "status",
-    "created_at",
-    "updated_at",
-    "duration_s",
-    "tags",
-    "git_hash",
-    "git_dirty",
-    "path",
-)
 HISTORY_COLUMNS = ("step", "epoch", "metric_value", "metric_type", "timestamp")
 
 
-def experiments_frame(*columns: Sequence[Any]) -> pd.DataFrame:
+def experiments_frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """Return ``list_experiments``' table.
 
     Args:
-        columns: the values of each of ``EXPERIMENT_COLUMNS``, the times in Unix ms.
+        columns: as ``list_columns`` returns them, the times in Unix ms.
     """
-    data: dict[str, Any] = dict(zip(EXPERIMENT_COLUMNS, columns, strict=True))
     special: dict[str, Any] = {
         "created_at": _times,
         "updated_at": _times,
         "duration_s": _reals,
         "git_dirty": _bools,
     }
-    return pd.DataFrame({name: special.get(name, _objects)(values) for name, values in data.items()})
+    return pd.DataFrame({name: special.get(name, _objects)(values) for name, values in columns.items()})
 
 
 def comparison_frame(
