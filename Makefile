@@ -40,7 +40,7 @@ docs: $(VENV)/.dev ## build the documentation into site/
 	@echo "open site/index.html"
 
 clean: ## remove what was built; .venv, demo/ and your experiments stay
-	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist site .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ------------------------------------------------------------------------------ the virtual environment
