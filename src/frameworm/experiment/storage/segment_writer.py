@@ -46,8 +46,8 @@ def write_segment(
 ) -> None:
     """Write all points and events of a journal as one segment, atomically and durably.
 
-    It is written beside as ``<path>.<pid>.tmp``, fsynced, renamed, and its folder fsynced: when this returns, the journal
-    may go. What was at ``path`` is replaced. The same input gives the same bytes.
+    It is written beside as ``<path>.<pid>.tmp``, fsynced, renamed, and its folder fsynced: when this returns, the
+    journal may go. What was at ``path`` is replaced. The same input gives the same bytes.
 
     Args:
         path: the segment.
