@@ -40,10 +40,11 @@ def sync(catalog: Catalog) -> None:
         experiment_folders(root)  # says what is wrong
         raise StoreNotFoundError(f"{root}: no such folder") from None
     known = catalog.folders()
-    gone = (known.fresh | known.stale.keys()) - names
+    known_names = known.fresh | known.stale.keys()
+    gone = known_names - names
     if gone:
         catalog.remove([id_of(number) for name in gone if (number := number_of(name)) is not None])
-    folders = _new_folders(root, names, known.fresh | known.stale.keys())
+    folders = _new_folders(root, names, known_names)
     folders += [name for name in known.stale if name in names and _changed(root / name, *known.stale[name])]
     entries = (entry for name in _with_progress(folders) if (entry := read_entry(root / name)) is not None)
     while batch := list(islice(entries, _BATCH)):
