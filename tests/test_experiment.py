@@ -553,6 +553,20 @@ def test_resume_counts_on_and_keeps_what_was(tmp_path):
     assert again.info.started_ms == first.started_ms
 
 
+def test_a_resumed_experiment_is_listed_as_running(tmp_path):
+    from frameworm.experiment import ExperimentManager
+
+    with make(tmp_path) as exp:
+        exp.log_metric("a", 1.0)
+    manager = ExperimentManager(tmp_path)
+    assert manager.list_experiments()["status"].tolist() == ["completed"]
+    with Experiment.resume("exp_001", tmp_path, system_metrics_s=0) as exp:
+        exp.log_metric("a", 2.0)
+        assert manager.list_experiments()["status"].tolist() == ["running"]
+        assert manager.compare_experiments(["exp_001"])["a"].tolist() == [2.0]
+    assert manager.list_experiments()["status"].tolist() == ["completed"]
+
+
 def test_resume_after_a_crash_and_not_while_it_runs(tmp_path):
     code = "exp = make().start()\nexp.log_metric('a', 42.0)\nprint('ready', flush=True)\ntime.sleep(60)\n"
     process = run(code, tmp_path)

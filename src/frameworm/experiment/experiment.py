@@ -186,7 +186,15 @@ class Experiment:
         self._fold = reader.fold()
         next_steps = {SeriesKey(s.name, s.context): s.last_step + 1 for s in reader.summaries()}
         self._recorder = Recorder(self.log_dir, {**identity(), "role": "owner"}, next_steps=next_steps, strict=strict)
+        if reader.info.status in ENDED:
+            guard(self._doubt_catalog, "telling the catalog of the resumption")
         return self.start()
+
+    def _doubt_catalog(self) -> None:
+        """Have readers look into the folder again, which the catalog takes for ended."""
+        from frameworm.experiment.storage.catalog import Catalog
+
+        Catalog.open(self._exp_dir.parent).mark_stale(self.experiment_id)
 
     # ------------------------------------------------------------------------------------ start and end
 
@@ -292,10 +300,11 @@ class Experiment:
 
     def _enter_in_catalog(self, reader: ExperimentReader) -> None:
         from frameworm.experiment.storage.catalog import Catalog, CatalogUnavailableError
+        from frameworm.experiment.storage.schema import is_stale
 
         try:
             catalog = Catalog.open(self._exp_dir.parent)
-            catalog.upsert(reader.info, reader.summaries(), stale=reader.info.status not in ENDED)
+            catalog.upsert(reader.info, reader.summaries(), stale=is_stale(reader.info))
         except CatalogUnavailableError:
             # Locked for long, or read-only. Nothing is lost: who lists next finds the folder and enters it.
             pass

@@ -352,7 +352,7 @@ class JournalContents:
             pieces.append(
                 (
                     np.empty(0, np.uint32),
-                    Points(points.steps[mine], points.epochs[mine], points.times_ms[mine], points.values[mine]),
+                    _chosen(points, mine),
                 )
             )
         return _join(pieces)[1]
@@ -365,11 +365,10 @@ class JournalContents:
             index, points = self.columns()
             order = np.argsort(index, kind="stable")
             ends = np.cumsum(np.bincount(index, minlength=len(self.keys)))
-            columns = (points.steps, points.epochs, points.times_ms, points.values)
-            self._by_series = ends, Points(*(column[order] for column in columns))
+            self._by_series = ends, _chosen(points, order)
         ends, points = self._by_series
         mine = slice(int(ends[position - 1]) if position else 0, int(ends[position]))
-        return Points(points.steps[mine], points.epochs[mine], points.times_ms[mine], points.values[mine])
+        return _chosen(points, mine)
 
     def _row(self, run: _Run, offset: int, size: int) -> tuple[Any, Any, Any, Any]:
         """Return views (epochs, steps, times (count,), values (count, size)) of one record of a run."""
@@ -406,6 +405,11 @@ class JournalContents:
             return np.concatenate(parts, axis=1).ravel() if len(parts) > 1 else parts[0].ravel()
 
         return flat(indexes), Points(flat(steps), flat(epochs), flat(times), flat(values))
+
+
+def _chosen(points: Points, which: Any) -> Points:
+    """Return some of the points: those of a slice, a mask or positions."""
+    return Points(points.steps[which], points.epochs[which], points.times_ms[which], points.values[which])
 
 
 def _join(pieces: Sequence[tuple[NDArray[np.uint32], Points]]) -> tuple[NDArray[np.uint32], Points]:
