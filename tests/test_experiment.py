@@ -18,6 +18,7 @@ from frameworm.experiment.errors import (
     ArtifactError,
     ConfigError,
     ExperimentNotFoundError,
+    FramewormWarning,
     InputError,
     MetricError,
     MetricNotFoundError,
@@ -275,6 +276,18 @@ def test_artifacts_keep_every_version(tmp_path):
         "model.txt",
         "tree/sub/x.txt",
     ]
+
+
+def test_a_full_disk_costs_the_artifact_and_not_the_training(small_disk, tmp_path):
+    source = tmp_path / "big.bin"
+    source.write_bytes(os.urandom(3_000_000))
+    exp = make(small_disk(2048)).start()
+    with pytest.warns(FramewormWarning, match=r"big\.bin.*was not stored.*training goes on"):
+        assert exp.log_artifact(source) == []
+    exp.log_metric("a", 1.0)
+    exp.end()
+    assert values(exp.exp_dir) == [1.0]
+    assert list(exp.artifact_dir.iterdir()) == []
 
 
 def test_get_metrics_gives_dicts(tmp_path):

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from frameworm.experiment.config import normalize_config
-from frameworm.experiment.errors import InputError, StateError, tell
+from frameworm.experiment.errors import InputError, StateError, StoreError, tell
 from frameworm.experiment.model import ENDED, SYSTEM_CONTEXT, Artifact, ExperimentInfo, SeriesKey, Status
 from frameworm.experiment.provenance.environment import capture_quick, capture_slow, write_requirements
 from frameworm.experiment.provenance.git import GitCapture
@@ -430,7 +430,7 @@ class Experiment:
             artifact_name: name to store it under, ``/`` for folders; by default the last part of ``path``.
 
         Returns:
-            what was stored, one entry a file.
+            what was stored, one entry a file; nothing, with a warning, when the disk refuses.
 
         Raises:
             ArtifactError: missing, not a regular file, an unsafe name, or changing while it was copied.
@@ -438,13 +438,17 @@ class Experiment:
         """
         recorder = self._sink.ready()
         _checked_text(artifact_type, "artifact_type")
-        stored = store_artifact(
-            path,
-            self.artifact_dir,
-            name=artifact_name,
-            artifact_type=artifact_type,
-            existing=self._fold.info(self._exp_dir).artifacts,
-        )
+        try:
+            stored = store_artifact(
+                path,
+                self.artifact_dir,
+                name=artifact_name,
+                artifact_type=artifact_type,
+                existing=self._fold.info(self._exp_dir).artifacts,
+            )
+        except StoreError as error:
+            tell(f"artifact {os.fspath(path)!r} was not stored: {error}; training goes on")
+            return []
         for artifact in stored:
             self._apply(recorder.event("artifact", **asdict(artifact)))
         return stored
