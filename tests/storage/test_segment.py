@@ -289,10 +289,10 @@ def test_a_full_disk_leaves_the_old_segment_and_no_litter(small_disk):
 
 
 def test_a_stale_temporary_file_is_written_over(tmp_path):
-    (tmp_path / "a.seg.tmp").write_bytes(b"x" * 10_000)
+    (tmp_path / f"a.seg.{os.getpid()}.tmp").write_bytes(b"x" * 10_000)
     written = log([0], [1.0])
     check(written.write(tmp_path / "a.seg"), written)
-    assert not (tmp_path / "a.seg.tmp").exists()
+    assert not (tmp_path / f"a.seg.{os.getpid()}.tmp").exists()
 
 
 # ------------------------------------------------------------------------------------------------- reading
