@@ -9,6 +9,7 @@ import inspect
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -186,6 +187,18 @@ def test_every_page_is_in_the_navigation() -> None:
     navigation = (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:\n")[1]
     listed = re.findall(r"(\S+\.md)$", navigation, re.M)
     assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("zensical", reason="needs the extra docs, which `make setup` installs")
+    shutil.copytree(DOCS, tmp_path / "docs")
+    shutil.copy(REPOSITORY / "mkdocs.yml", tmp_path)
+    (tmp_path / "src").symlink_to(REPOSITORY / "src")
+    build = [sys.executable, "-m", "zensical", "build", "--strict"]
+    done = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    built = (tmp_path / "site" / "reference" / "experiment.html").read_text(encoding="utf-8")
+    assert "Record one point of a metric" in built
 
 
 # ---------------------------------------------------------------------------------------------- reference

@@ -39,7 +39,7 @@ class ExperimentManager:
     meanwhile. Any thread may call any method. The catalog ``experiments.db`` is brought up to date on the way;
     on a read-only root that happens in memory.
 
-    Example:
+    Examples:
         >>> manager = ExperimentManager("experiments")
         >>> manager.list_experiments(status="completed", tags=["vae"])
         >>> manager.search_experiments("config.training.lr < 1e-3 and metrics.val_loss.min <= 0.5")
