@@ -195,7 +195,7 @@ def plot(
         from frameworm.experiment.cli.points import points_document
         from frameworm.experiment.cli.text import to_json
 
-        click.echo(to_json(points_document([store.reader(one) for one in ids], wanted)))
+        click.echo(to_json(points_document([store.reader(one) for one in ids], wanted), compact=True))
     elif output is not None:
         click.echo(output)
     else:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
 import click
 
@@ -56,11 +57,10 @@ class Program(click.Group):
                 ctx.exit(1)
 
 
-def complain(kind: str, message: str) -> None:
+def complain(kind: Literal["error", "warning"], message: str) -> None:
     """Print an error or a warning to stderr."""
-    click.echo(
-        f"{click.style(kind, fg='red' if kind == 'error' else 'yellow')}: {inert(message, lines=True)}", err=True
-    )
+    color = None if os.environ.get("NO_COLOR") else {"error": "red", "warning": "yellow"}[kind]
+    click.echo(f"{click.style(kind, fg=color)}: {inert(message, lines=True)}", err=True)
 
 
 @contextmanager

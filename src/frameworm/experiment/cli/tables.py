@@ -1,14 +1,14 @@
 """Tables that fit the terminal: less important columns go first, then long texts lose their middle.
 
-Everything printed is a rich ``Text``, never markup, and passes through ``inert`` first: a name such as
-``[red]`` or one with an escape sequence is shown as it is spelled.
+Lines are lists of (text, style) pairs: nothing in them is markup. What users wrote passes through ``inert`` first,
+so a name such as ``[red]`` or one with an escape sequence is shown as it is spelled.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -17,10 +17,14 @@ from rich.text import Text
 
 from frameworm.experiment.cli.text import inert
 
+Span = tuple[str, str]
+"""A text and its style, as rich spells it; no style is an empty text."""
+Line = list[Span]
+
 _GAP = 2
 _UNLIMITED = 1_000_000
 _LINES_AT_ONCE = 50
-"""Lines given to rich in one call: one by one 10,000 take 5 s, all at once 4 s, so 1.6 s."""
+"""Lines given to rich in one call: more or fewer take longer."""
 
 STATUS_STYLES = {
     "pending": ("○", "dim"),
@@ -39,29 +43,35 @@ class Column:
 
     Attributes:
         title: heading.
-        cells: one a row; str or styled Text.
+        cells: one a row; a text, or a text with a style of its own.
         right: aligned to the right, as numbers are.
         drop: the column with the highest goes first when the table is too wide; 0 never goes.
         shrink: cells it can do with, its texts losing their middle; None if it is shown whole or not at all.
         style: of all its cells.
+        natural: cells that its widest text takes.
     """
 
     title: str
-    cells: Sequence[str | Text]
+    cells: Sequence[str | Span]
     right: bool = False
     drop: int = 0
     shrink: int | None = None
     style: str = ""
+    natural: int = field(init=False)
 
-    @property
-    def natural(self) -> int:
-        """Cells that its widest text takes."""
-        return max([cell_len(self.title), *(cell_len(str(cell)) for cell in self.cells)])
+    def __post_init__(self) -> None:
+        texts = (self.span(row)[0] for row in range(len(self.cells)))
+        self.natural = max([cell_len(self.title), *map(cell_len, texts)])
 
     @property
     def least(self) -> int:
         """Cells that it can do with."""
         return self.natural if self.shrink is None else min(self.natural, max(self.shrink, cell_len(self.title)))
+
+    def span(self, row: int) -> Span:
+        """Return the text and the style of a cell."""
+        cell = self.cells[row]
+        return (cell, self.style) if isinstance(cell, str) else cell
 
 
 class Screen:
@@ -77,17 +87,18 @@ class Screen:
         self.height = self._console.height
         self.colors = self._console.color_system is not None and not self._console.no_color
 
-    def line(self, *parts: str | tuple[str, str]) -> None:
-        """Print one line made of texts and (text, style) pairs."""
-        self.lines([Text.assemble(*parts)])
+    def line(self, *parts: str | Span) -> None:
+        """Print one line."""
+        self.lines([[(part, "") if isinstance(part, str) else part for part in parts]])
 
-    def lines(self, lines: Sequence[Text]) -> None:
+    def lines(self, lines: Sequence[Line]) -> None:
         """Print lines that are already made to fit."""
-        if not self._console.is_terminal:
-            self._console.file.write("".join(f"{line.plain}\n" for line in lines))
+        if not self.colors:
+            self._console.file.write("".join("".join(text for text, _ in line) + "\n" for line in lines))
             return
         for start in range(0, len(lines), _LINES_AT_ONCE):
-            self._console.print(Text("\n").join(lines[start : start + _LINES_AT_ONCE]))
+            some = lines[start : start + _LINES_AT_ONCE]
+            self._console.print(Text("\n").join(Text.assemble(*line) for line in some))
 
     def finished(self, text: str) -> None:
         """Print lines of which we made every character, escape sequences for colours among them."""
@@ -98,17 +109,12 @@ class Screen:
         self.lines(layout(columns, self.width - indent, indent))
 
 
-def layout(columns: Sequence[Column], width: int, indent: int = 0) -> list[Text]:
+def layout(columns: Sequence[Column], width: int, indent: int = 0) -> list[Line]:
     """Return the lines of a table no wider than ``width``: a heading, then one a row."""
-    fitted = _fit([column for column in columns if column.title or column.cells], width)
-    lines = [_line([(column, cells, Text(column.title)) for column, cells in fitted], indent, "bold")]
+    fitted = _fit(list(columns), width)
+    lines = [_line([(column, cells, (column.title, "bold")) for column, cells in fitted], indent)]
     for row in range(len(columns[0].cells)):
-        cells = [
-            (column, size, cell if isinstance(cell, Text) else Text(cell, column.style))
-            for column, size in fitted
-            for cell in [column.cells[row]]
-        ]
-        lines.append(_line(cells, indent))
+        lines.append(_line([(column, cells, column.span(row)) for column, cells in fitted], indent))
     return lines
 
 
@@ -133,48 +139,51 @@ def _fit(columns: list[Column], width: int) -> list[tuple[Column, int]]:
     return list(zip(columns, sizes, strict=True))
 
 
-def _line(cells: Sequence[tuple[Column, int, Text]], indent: int, style: str = "") -> Text:
-    line = Text(" " * indent, style)
-    for column, size, text in cells:
+def _line(cells: Sequence[tuple[Column, int, Span]], indent: int) -> Line:
+    line: Line = []
+    space = " " * indent  # kept back, so that no line ends in spaces
+    for column, size, (text, style) in cells:
         shown = middle(text, size)
-        padding = " " * (size - shown.cell_len)
-        line.append_text(Text.assemble(padding, shown) if column.right else Text.assemble(shown, padding))
-        line.append(" " * _GAP)
-    line.rstrip()
+        padding = " " * (size - cell_len(shown))
+        if shown:
+            line += [(space + padding if column.right else space, ""), (shown, style)]
+            space = "" if column.right else padding
+        else:
+            space += padding
+        space += " " * _GAP
     return line
 
 
-def middle(text: Text, size: int) -> Text:
+def middle(text: str, size: int) -> str:
     """Return a text of at most ``size`` cells, its middle replaced by an ellipsis if it is longer."""
-    if text.cell_len <= size:
+    if cell_len(text) <= size:
         return text
-    plain = text.plain
     tail_size = (size - 1) // 2
-    head = set_cell_size(plain, size - 1 - tail_size).rstrip()
-    start = len(plain)
-    while start > 0 and cell_len(plain[start - 1 :]) <= tail_size:
+    head = set_cell_size(text, size - 1 - tail_size).rstrip()
+    start = len(text)
+    while start > 0 and cell_len(text[start - 1 :]) <= tail_size:
         start -= 1
-    style = text.style or (text.spans[0].style if text.spans else "")
-    return Text(f"{head}…{plain[start:].lstrip()}", style)
+    return f"{head}…{text[start:].lstrip()}"
 
 
-def status_text(status: str) -> Text:
-    """Return a status with its symbol, coloured."""
+def status_span(status: str) -> Span:
+    """Return a status with its symbol and colour."""
     symbol, style = STATUS_STYLES.get(status, ("?", ""))
-    return Text(f"{symbol} {inert(status)}", style)
+    return f"{symbol} {inert(status)}", style
 
 
-def tree(config: dict[str, Any], indent: int, render: Callable[[Any], str]) -> list[Text]:
-    """Return a nested mapping as indented lines, the values of one level aligned."""
+def tree(config: dict[str, Any], width: int, indent: int, render: Callable[[Any], str]) -> list[Line]:
+    """Return a nested mapping as indented lines no wider than ``width``, the values of one level aligned."""
     leaves = [inert(key) for key, value in config.items() if not (isinstance(value, dict) and value)]
     column = min(max(map(cell_len, leaves), default=0), 30)
-    lines = []
+    lines: list[Line] = []
     for key, value in config.items():
-        label = inert(key)
+        label = middle(inert(key), max(8, width - indent - 12))
         if isinstance(value, dict) and value:
-            lines.append(Text.assemble(" " * indent, (label, "cyan")))
-            lines += tree(value, indent + 2, render)
+            lines.append([(" " * indent, ""), (label, "cyan")])
+            lines += tree(value, width, indent + 2, render)
         else:
-            padding = " " * max(0, column - cell_len(label))
-            lines.append(Text.assemble(" " * indent, (label, "cyan"), padding, "  ", render(value)))
+            padding = " " * (max(column - cell_len(label), 0) + 2)
+            room = width - indent - cell_len(label) - len(padding)
+            lines.append([(" " * indent, ""), (label, "cyan"), (padding, ""), (middle(render(value), room), "")])
     return lines

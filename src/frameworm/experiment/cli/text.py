@@ -139,12 +139,12 @@ def _own(value: Any) -> Any:
     return value.item() if hasattr(value, "item") and not isinstance(value, float) else value
 
 
-def to_json(value: Any) -> str:
+def to_json(value: Any, *, compact: bool = False) -> str:
     """Return a value as strict JSON, ASCII only, so that no terminal, locale or parser trips over it.
 
     NaN and infinities are the strings "NaN", "Infinity" and "-Infinity"; times are ISO 8601 in UTC.
     """
-    return json.dumps(plain(value), indent=2, allow_nan=False)
+    return json.dumps(plain(value), indent=None if compact else 2, allow_nan=False)
 
 
 def plain(value: Any) -> Any:

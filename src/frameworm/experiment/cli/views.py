@@ -10,9 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.text import Text
-
-from frameworm.experiment.cli.tables import Column, Screen, middle, status_text, tree
+from frameworm.experiment.cli.tables import Column, Line, Screen, Span, middle, status_span, tree
 from frameworm.experiment.cli.text import ago, count, duration, inert, local_time, numbers, param, size
 from frameworm.experiment.model import SYSTEM_CONTEXT, ExperimentInfo, SeriesSummary
 
@@ -36,7 +34,7 @@ def show_list(screen: Screen, rows: Sequence[Row]) -> None:
     columns = [
         Column("id", [row["experiment_id"] for row in rows], style="bold"),
         Column("name", [inert(row["name"]) for row in rows], shrink=22),
-        Column("status", [status_text(row["status"]) for row in rows]),
+        Column("status", [status_span(row["status"]) for row in rows]),
         Column("created", [ago(row["created_at"], now) for row in rows], drop=1),
         Column("duration", [duration(row["duration_s"]) for row in rows], right=True, drop=2),
         Column("tags", [inert(", ".join(row["tags"])) for row in rows], drop=3, shrink=12, style="cyan"),
@@ -54,7 +52,10 @@ def show_summary(screen: Screen, root_dir: Path, rows: Sequence[Row]) -> None:
     spent = sum(row["duration_s"] or 0.0 for row in rows)
     screen.line((count(len(rows), "experiment"), "bold"), f" in {inert(str(root_dir))}, {duration(spent)} of run time")
     statuses = Counter(row["status"] for row in rows)
-    screen.lines([Text("   ").join(status_text(status).append(f" {n:,}", "") for status, n in statuses.most_common())])
+    parts: list[str | Span] = []
+    for status, n in statuses.most_common():
+        parts += ["   " if parts else "", status_span(status), f" {n:,}"]
+    screen.line(*parts)
     projects = Counter(row["project"] for row in rows)
     if len(projects) > 1:
         screen.line("")
@@ -84,12 +85,12 @@ def _commit(git_hash: str | None, dirty: bool | None) -> str:
 def show_experiment(screen: Screen, reader: ExperimentReader, *, everything: bool) -> None:
     """Print one experiment: what it is, its config, metrics, artifacts and notes."""
     info = reader.info
-    title = middle(Text(inert(info.name), "bold"), max(20, screen.width - len(info.experiment_id) - 15))
-    screen.lines([Text.assemble((info.experiment_id, "bold"), "  ", title, "  ", status_text(info.status))])
+    name = middle(inert(info.name), max(20, screen.width - len(info.experiment_id) - 15))
+    screen.line((f"{info.experiment_id}  {name}", "bold"), "  ", status_span(info.status))
     screen.lines(_facts(screen, info))
     if info.config:
         _heading(screen, "Config")
-        screen.lines([middle(line, screen.width) for line in tree(info.config, 2, param)])
+        screen.lines(tree(info.config, screen.width, 2, param))
     _show_metrics(screen, reader.summaries(), everything)
     if info.artifacts:
         _heading(screen, "Artifacts")
@@ -112,7 +113,7 @@ def show_experiment(screen: Screen, reader: ExperimentReader, *, everything: boo
                 screen.line(f"{'':23}{line}")
 
 
-def _facts(screen: Screen, info: ExperimentInfo) -> list[Text]:
+def _facts(screen: Screen, info: ExperimentInfo) -> list[Line]:
     """Return label and value of what is known of an experiment, a line each."""
     now = datetime.now(UTC)
     environment = info.environment
@@ -135,7 +136,7 @@ def _facts(screen: Screen, info: ExperimentInfo) -> list[Text]:
     facts.append(("machine", inert(", ".join(filter(None, machine))), ""))
     facts.append(("path", inert(str(info.path)), ""))
     return [
-        Text.assemble("  ", (f"{label:<10}" if label else "", "dim"), middle(Text(value, style), screen.width - 12))
+        [("  ", ""), (f"{label:<10}" if label else "", "dim"), (middle(value, screen.width - 12), style)]
         for label, value, style in facts
         if value
     ]
@@ -219,7 +220,7 @@ def show_comparison(screen: Screen, rows: Sequence[Row], compared: Sequence[Quan
     columns = [
         Column("id", [row["experiment_id"] for row in rows], style="bold"),
         Column("name", [inert(row["name"]) for row in rows], shrink=12),
-        Column("status", [status_text(row["status"]) for row in rows]),
+        Column("status", [status_span(row["status"]) for row in rows]),
         *(
             Column(q.name, q.cells, right=True, shrink=None if q.is_metric else 12, style="" if q.is_metric else "cyan")
             for q in compared
@@ -235,12 +236,11 @@ def show_comparison(screen: Screen, rows: Sequence[Row], compared: Sequence[Quan
 
 
 def _show_transposed(screen: Screen, rows: Sequence[Row], compared: Sequence[Quantity]) -> None:
-    labels: list[str | Text] = ["name", "status"]
-    labels += [Text(q.name, "" if q.is_metric else "cyan") for q in compared]
+    labels: list[str | Span] = ["name", "status", *((q.name, "" if q.is_metric else "cyan") for q in compared)]
     first = Column("", labels, shrink=24)
     columns = []
     for i, row in enumerate(rows):
-        cells: list[str | Text] = [inert(row["name"]), status_text(row["status"]), *(q.cells[i] for q in compared)]
+        cells: list[str | Span] = [inert(row["name"]), status_span(row["status"]), *(q.cells[i] for q in compared)]
         widest = max((len(q.cells[i]) for q in compared if q.is_metric), default=0)
         columns.append(Column(row["experiment_id"], cells, right=True, shrink=max(_LEAST_COLUMN, widest)))
     most = max(1, (screen.width - first.least) // (max(column.least for column in columns) + 2))
@@ -261,7 +261,7 @@ def show_doomed(screen: Screen, doomed: Sequence[tuple[str, ExperimentInfo | Non
         [
             Column("id", [one for one, *_ in doomed], style="bold"),
             Column("name", [inert(info.name) if info else "(cannot be read)" for _, info, *_ in doomed], shrink=16),
-            Column("status", [status_text(info.status) if info else "" for _, info, *_ in doomed]),
+            Column("status", [status_span(info.status) if info else "" for _, info, *_ in doomed]),
             Column("points", [f"{points:,}" for *_, points, _ in doomed], right=True),
             Column("size", [size(size_bytes) for *_, size_bytes in doomed], right=True),
         ]
@@ -273,7 +273,7 @@ def show_legend(
 ) -> None:
     """Print which mark stands for which experiment, and the values of its series."""
     columns = [
-        Column("", [Text(text, style) for text, style in marks]),
+        Column("", marks),
         Column("id", [info.experiment_id for info in infos], style="bold"),
         Column("name", [inert(info.name) for info in infos], shrink=16),
         Column("context", [inert(s.context) for s in drawn], drop=3, shrink=8, style="dim"),
