@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import statistics
 import subprocess
 import sys
 import time
@@ -50,20 +49,6 @@ def test_an_experiment_can_be_recorded_without_numpy_and_pandas(tmp_path: Path) 
         "exp.end()"
     ).split()
     assert not {"numpy", "pandas", "sqlalchemy", "matplotlib"} & set(loaded)
-
-
-def test_importing_takes_no_longer_than_numpy() -> None:
-    def import_s(module: str) -> float:
-        code = f"import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
-        return float(run_python(code))
-
-    ours, numpys = [], []
-    for _ in range(5):
-        ours.append(import_s("frameworm.experiment.experiment"))
-        numpys.append(import_s("numpy"))
-    ratio = statistics.median(ours) / statistics.median(numpys)
-    print(f"import: {statistics.median(ours):.3f} s, numpy {statistics.median(numpys):.3f} s, ratio {ratio:.2f}")
-    assert ratio < 1.2  # the promise is 1; on a busy machine medians of five are off by some per cent
 
 
 @pytest.mark.parametrize("name", ["frameworm", "frameworm.experiment", "frameworm.training"])
