@@ -158,6 +158,7 @@ def middle(text: str, size: int) -> str:
     """Return a text of at most ``size`` cells, its middle replaced by an ellipsis if it is longer."""
     if cell_len(text) <= size:
         return text
+    size = max(size, 1)
     tail_size = (size - 1) // 2
     head = set_cell_size(text, size - 1 - tail_size).rstrip()
     start = len(text)
@@ -175,10 +176,11 @@ def status_span(status: str) -> Span:
 def tree(config: dict[str, Any], width: int, indent: int, render: Callable[[Any], str]) -> list[Line]:
     """Return a nested mapping as indented lines no wider than ``width``, the values of one level aligned."""
     leaves = [inert(key) for key, value in config.items() if not (isinstance(value, dict) and value)]
-    column = min(max(map(cell_len, leaves), default=0), 30)
+    indent = min(indent, width // 2)  # a config may be a hundred deep
+    column = min(max(map(cell_len, leaves), default=0), 30, width // 4)
     lines: list[Line] = []
     for key, value in config.items():
-        label = middle(inert(key), max(8, width - indent - 12))
+        label = middle(inert(key), width - indent - 8)
         if isinstance(value, dict) and value:
             lines.append([(" " * indent, ""), (label, "cyan")])
             lines += tree(value, width, indent + 2, render)
