@@ -258,7 +258,7 @@ def test_delete_asks_and_names_what_goes(terminal: Terminal, own_root: Path) -> 
     arguments = ("delete", "exp_001", "exp_003", "--root-dir", str(own_root))
     refused = terminal(*arguments, columns=80, typed="n\n", NO_COLOR="1")
     assert refused.returncode == 1 and "nothing was deleted" in refused.text
-    assert re.search(r"^exp_001  vae baseline  ✓ completed +51 +\d+ kB$", refused.text, re.M)
+    assert re.search(r"^exp_001  vae baseline  ✓ completed +51 +[\d.]+ kB$", refused.text, re.M)
     assert "exp_003" in refused.text
     interrupted = terminal(*arguments, columns=80, typed="\x03")
     assert interrupted.returncode == 130 and "Traceback" not in interrupted.text
