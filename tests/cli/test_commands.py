@@ -254,21 +254,6 @@ def test_plot_refuses(run: Run, arguments: list[str], code: int, message: str) -
 # ---------------------------------------------------------------------------------------------- delete and the rest
 
 
-def test_delete_asks_and_names_what_goes(terminal: Terminal, own_root: Path) -> None:
-    arguments = ("delete", "exp_001", "exp_003", "--root-dir", str(own_root))
-    refused = terminal(*arguments, columns=80, typed="n\n", NO_COLOR="1")
-    assert refused.returncode == 1 and "nothing was deleted" in refused.text
-    assert re.search(r"^exp_001  vae baseline  ✓ completed +51 +[\d.]+ kB$", refused.text, re.M)
-    assert "exp_003" in refused.text
-    interrupted = terminal(*arguments, columns=80, typed="\x03")
-    assert interrupted.returncode == 130 and "Traceback" not in interrupted.text
-    assert len(ExperimentManager(own_root).list_experiments()) == 4
-    done = terminal(*arguments, columns=80, typed="y\n")
-    assert done.returncode == 0
-    assert re.search(r"^exp_001 is now .*/\.frameworm/trash/exp_001_vae_baseline-\d+$", done.text, re.M)
-    assert list(ExperimentManager(own_root).list_experiments()["experiment_id"]) == ["exp_004", "exp_002"]
-
-
 def test_delete_without_a_terminal_needs_yes(run: Run, own_root: Path) -> None:
     refused = run("delete", "exp_001", root_dir=own_root)
     assert refused.exit_code == 1 and "give --yes" in refused.stderr
