@@ -254,6 +254,13 @@ def test_plot_refuses(run: Run, arguments: list[str], code: int, message: str) -
 # ---------------------------------------------------------------------------------------------- delete and the rest
 
 
+def test_ctrl_c_at_the_question_deletes_nothing(terminal: Terminal, own_root: Path) -> None:
+    seen = terminal("delete", "exp_001", "--root-dir", str(own_root), columns=80, typed="\x03", NO_COLOR="1")
+    assert re.search(r"^exp_001  vae baseline  ✓ completed +51 +[\d.]+ kB$", seen.text, re.M)
+    assert seen.returncode == 130 and "Traceback" not in seen.text
+    assert len(ExperimentManager(own_root).list_experiments()) == 4
+
+
 def test_delete_without_a_terminal_needs_yes(run: Run, own_root: Path) -> None:
     refused = run("delete", "exp_001", root_dir=own_root)
     assert refused.exit_code == 1 and "give --yes" in refused.stderr
