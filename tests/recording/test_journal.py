@@ -183,6 +183,20 @@ def test_a_flipped_value_is_found_by_the_checksum(tmp_path):
     assert "checksum expected" in str(damage)
 
 
+def test_an_idle_journal_does_not_grow(tmp_path):
+    writer = recorder(tmp_path)
+    writer.log_metric("a", 1.0, None, None, "train")
+    sizes = []
+    for _ in range(5):
+        writer._sync_tick()
+        sizes.append(journal_of(tmp_path).stat().st_size)
+    assert len(set(sizes)) == 1
+    writer.log_metric("a", 2.0, None, None, "train")
+    writer._sync_tick()
+    assert journal_of(tmp_path).stat().st_size > sizes[0] + POINT_SIZE
+    assert read_journal(journal_of(tmp_path), verify=True).damage == []
+
+
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_no_bytes_crash_the_reader(tmp_path_factory, data):
