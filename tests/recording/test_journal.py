@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import struct
 import zlib
 from pathlib import Path
@@ -22,8 +23,8 @@ from frameworm.experiment.recording.journal import (
     encode_event,
     header,
     now_ms,
-    read_journal,
 )
+from frameworm.experiment.recording.journal_reader import read_journal
 from frameworm.experiment.recording.recorder import Recorder
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "journal-v1"
@@ -123,6 +124,90 @@ def test_cut_anywhere_only_the_last_record_is_missing(tmp_path):
         seen.append(len(contents.columns()[1]))
     assert seen == sorted(seen)
     assert seen[-1] == full == 15
+
+
+def everything(contents) -> tuple:
+    index, points = contents.columns()
+    each = [contents.read(position) for position in range(len(contents.keys))]
+    return (
+        contents.keys,
+        contents.events,
+        list(map(str, contents.damage)),
+        contents.end,
+        index.tolist(),
+        [bits(points.values), points.steps.tolist(), points.epochs.tolist(), points.times_ms.tolist()],
+        [(bits(p.values), p.steps.tolist()) for p in each],
+    )
+
+
+def varied(folder: Path) -> bytes:
+    """A journal with single points, rows, both in turn, events between, and a late series."""
+    writer = recorder(folder)
+    for step in range(40):
+        writer.log_metric("a", step, None, None, "train")
+        if step % 13 != 5:
+            writer.log_metrics({"b": step, "c": -step}, None, None, "val")
+        if step == 20:
+            writer.event("note", text="é" * 30)
+            writer.log_metric("late", 1.0, None, None, "train")
+    for step in range(30):
+        writer.log_metric("a", step / 3, None, None, "train")
+    writer.close()
+    return journal_of(folder).read_bytes()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_journal_refreshed_while_it_grows_is_the_one_read_at_once(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("grows")
+    whole = varied(folder)
+    if data.draw(st.booleans(), label="damaged"):
+        at = data.draw(st.integers(HEADER_SIZE, len(whole) - 1))
+        whole = whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :]
+    path = folder / "journal-h-1-2"
+    path.touch()
+    contents = read_journal(path)
+    sizes = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
+    for size in [*sizes, len(whole), len(whole)]:
+        with open(path, "ab") as file:
+            file.write(whole[file.tell() : size])
+        before = contents.end
+        assert contents.refresh() == (contents.end != before)
+        assert everything(contents) == everything(read_journal(path))
+    assert not contents.refresh()
+
+
+def test_every_byte_that_comes_is_understood_when_its_record_is_whole(tmp_path):
+    whole = varied(tmp_path)
+    path = tmp_path / "journal-h-1-2"
+    path.touch()
+    contents = read_journal(path)
+    with open(path, "ab", buffering=0) as file:
+        for at in range(0, len(whole), 7):
+            file.write(whole[at : at + 7])
+            contents.refresh()
+    assert everything(contents) == everything(read_journal(path))
+    assert len(contents._runs) < 16  # and not one for each of 600 looks
+
+
+def test_a_torn_record_that_was_cut_off_and_a_file_replaced_are_noticed(tmp_path):
+    whole = varied(tmp_path)
+    path = tmp_path / "journal-h-1-2"
+    path.write_bytes(whole[:-20])
+    contents = read_journal(path)
+    os.truncate(path, contents.end)
+    assert not contents.refresh()
+    path.write_bytes(whole)
+    assert contents.refresh()
+    assert everything(contents) == everything(read_journal(path))
+    other = tmp_path / "other"
+    other.write_bytes(whole[:-1000])
+    other.replace(path)
+    assert contents.refresh()
+    assert everything(contents) == everything(read_journal(path))
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        contents.refresh()
 
 
 def test_zeros_after_a_power_cut_are_a_torn_tail(tmp_path):
@@ -229,11 +314,56 @@ def test_noise_is_no_journal_but_no_crash(tmp_path_factory, noise):
     assert contents.damage and "not a journal" in str(contents.damage[0])
 
 
+STRANGE_EVENTS = [
+    b'{"t":1}',
+    b'{"t":null,"type":"note"}',
+    b'{"t":1,"type":3}',
+    b'{"t":1,"type":"note"',
+    b'{"t":1,"type":"\xff"}',
+    b'{"t":' + b"[" * 100_000,
+    b'{"t":1,"type":"series","first":1000000000,"context":"train","names":["far"]}',
+    b'{"t":1,"type":"series","first":0,"context":"train","names":["a"]}',
+    b'{"t":1,"type":"series","first":1,"context":null,"names":["a"]}',
+    b'{"t":1,"type":"series","first":1,"context":"train","names":3}',
+    b'{"t":1,"type":"set","id":1,"series":[]}',
+    b'{"t":1,"type":"set","id":1,"series":[1000000000]}',
+    b'{"t":1,"type":"set","id":-1,"series":[1]}',
+    b'{"t":1,"type":"check","from":"0","to":16,"crc":0}',
+]
+
+
+@pytest.mark.parametrize("payload", STRANGE_EVENTS, ids=lambda payload: payload[:60].decode(errors="replace"))
+def test_an_event_that_no_release_writes_is_told_and_passed_over(tmp_path, payload):
+    writer = recorder(tmp_path)
+    writer.log_metric("a", 1.0, None, None, "train")
+    frame = struct.pack("<II", 2 << 30 | len(payload), zlib.crc32(payload)) + payload
+    writer._journal.append(frame + bytes(-len(frame) % 8))
+    writer.log_metric("a", 2.0, None, None, "train")
+    contents = read_journal(journal_of(tmp_path), verify=True)
+    (damage,) = contents.damage
+    assert "no release writes" in str(damage)
+    assert contents.keys == [SeriesKey("a", "train")]
+    assert contents.read(0).values.tolist() == [1.0, 2.0]
+
+
+def test_ids_keep_their_places_where_declarations_were_lost(tmp_path):
+    writer = recorder(tmp_path)
+    writer.log_metric("a", 1.0, None, None, "train")
+    writer.log_metrics({"b": 2.0, "c": 3.0}, None, None, "train")
+    path = journal_of(tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(_flip(data, data.index(b'"names":["b"')))
+    contents = read_journal(path)
+    assert contents.damage
+    assert contents.keys == [SeriesKey("a", "train"), *(SeriesKey(f"?/{path.name}/{i}", "lost") for i in (2, 3))]
+    assert [contents.read(i).values.tolist() for i in range(3)] == [[1.0], [2.0], [3.0]]
+
+
 def test_a_newer_version_is_refused_with_what_to_do(tmp_path):
     path = tmp_path / "journal-h-1-1"
     start = MAGIC + struct.pack("<I", 2)
     path.write_bytes(start + struct.pack("<I", zlib.crc32(start)))
-    with pytest.raises(StoreVersionError, match="upgrade frameworm"):
+    with pytest.raises(StoreVersionError, match="pip install --upgrade frameworm"):
         read_journal(path)
 
 
@@ -310,3 +440,34 @@ def test_the_golden_journal_of_version_1_reads_as_when_it_was_written():
         }
     assert sum(len(s["steps"]) for s in expected["series"]) == len(contents.columns()[1])
     assert path.stat().st_size > HEADER_SIZE + POINT_SIZE
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_records_in_no_order_at_all_are_read_in_order_of_arrival(tmp_path, pieces):
+    writer = recorder(tmp_path)
+    rows = [("a",), ("b", "c"), ("c", "d", "e"), ("f",)]
+    chance = random.Random(5)
+    expected: dict[str, list[tuple[int, float]]] = {name: [] for row in rows for name in row}
+    contents = None
+    for piece in range(pieces):
+        for step in range(3_000):
+            row = chance.choice(rows)
+            values = {name: chance.random() for name in row}
+            if len(row) == 1 and chance.random() < 0.5:
+                writer.log_metric(row[0], values[row[0]], step, None, "train")
+            else:
+                writer.log_metrics(values, step, None, "train")
+            for name, value in values.items():
+                expected[name].append((step, value))
+        if piece == 0:
+            contents = read_journal(journal_of(tmp_path))
+        else:
+            writer.event("heartbeat")
+            assert contents.refresh()
+    assert contents.damage == []
+    index, points = contents.columns()
+    for position, key in enumerate(contents.keys):
+        mine = index == position
+        together = list(zip(points.steps[mine].tolist(), points.values[mine].tolist(), strict=True))
+        alone = contents.read(position)
+        assert together == list(zip(alone.steps.tolist(), alone.values.tolist(), strict=True)) == expected[key.name]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,7 @@ def info(root: Path, number: int = 1, **values: Any) -> ExperimentInfo:
 
 def summary(name: str = "loss", context: str = "train", **values: Any) -> SeriesSummary:
     made = SeriesSummary(name, context, 3, 0, 1.0, 0.5, 0.25, 1.0, 1.75, 2, -(2**31), 10, 30)
-    return replace(made, **values)
+    return made._replace(**values)
 
 
 def table(catalog: Catalog, of: sa.Table) -> list[dict[str, Any]]:
@@ -76,7 +77,7 @@ class TestRows:
             artifacts=(Artifact("m/best.pt", "artifacts/m/best.pt", "model", 2, 10, "sha256:0", 9),),
             git={"commit": "abc", "branch": "main", "dirty": True},
         )
-        catalog.upsert(given, [summary()], stale=True, fingerprint="f")
+        catalog.upsert_many([Entry(given, [summary()], stale=True, fingerprint="f")])
         assert table(catalog, schema.experiments) == [
             {
                 "number": 7,
@@ -95,6 +96,8 @@ class TestRows:
                 "git_branch": "main",
                 "git_dirty": True,
                 "notes": "one\ntwo",
+                "tag_list": '["b","a"]',
+                "fork_of": None,
                 "folder": "exp_007_run",
                 "stale": True,
                 "fingerprint": "f",
@@ -128,8 +131,10 @@ class TestRows:
 
     def test_a_second_upsert_replaces_everything(self, tmp_path: Path) -> None:
         catalog = Catalog.open(tmp_path)
-        catalog.upsert(info(tmp_path, tags=("a", "b"), config={"x": 1, "y": 2}), [summary("old")], stale=True)
-        catalog.upsert(info(tmp_path, tags=("c",), config={"x": 3}), [summary("new")], stale=False)
+        catalog.upsert_many(
+            [Entry(info(tmp_path, tags=("a", "b"), config={"x": 1, "y": 2}), [summary("old")], stale=True)]
+        )
+        catalog.upsert_many([Entry(info(tmp_path, tags=("c",), config={"x": 3}), [summary("new")], stale=False)])
         assert [row["tag"] for row in table(catalog, schema.tags)] == ["c"]
         assert [(row["key"], row["value"]) for row in table(catalog, schema.params)] == [("x", "3")]
         assert [row["name"] for row in table(catalog, schema.series)] == ["new"]
@@ -140,7 +145,7 @@ class TestRows:
         artifact = Artifact("a", "artifacts/a", "file", 1, 1, "sha256:0")
         for number in (1, 2):
             one = info(tmp_path, number, tags=("t",), config={"x": 1}, artifacts=(artifact,))
-            catalog.upsert(one, [summary()], stale=False)
+            catalog.upsert_many([Entry(one, [summary()], stale=False)])
         catalog.remove(["exp_001", "exp_999"])
         for of in (schema.tags, schema.params, schema.series, schema.artifacts):
             assert [row["experiment"] for row in table(catalog, of)] == [2]
@@ -155,7 +160,7 @@ class TestRows:
     @pytest.mark.parametrize("value", [math.inf, -math.inf, 5e-324, 1.7976931348623157e308, 0.1])
     def test_floats_survive_bit_for_bit(self, tmp_path: Path, value: float) -> None:
         catalog = Catalog.open(tmp_path)
-        catalog.upsert(info(tmp_path, config={"x": value}), [summary(last=value)], stale=False)
+        catalog.upsert_many([Entry(info(tmp_path, config={"x": value}), [summary(last=value)], stale=False)])
         [series], [param] = table(catalog, schema.series), table(catalog, schema.params)
         assert series["last"].hex() == value.hex()
         assert param["number"].hex() == value.hex()
@@ -163,7 +168,7 @@ class TestRows:
 
     def test_zero_loses_its_sign_but_not_in_a_param(self, tmp_path: Path) -> None:
         catalog = Catalog.open(tmp_path)
-        catalog.upsert(info(tmp_path, config={"x": -0.0}), [summary(last=-0.0)], stale=False)
+        catalog.upsert_many([Entry(info(tmp_path, config={"x": -0.0}), [summary(last=-0.0)], stale=False)])
         [series], [param] = table(catalog, schema.series), table(catalog, schema.params)
         assert series["last"] == 0.0
         assert load_json(param["value"]).hex() == (-0.0).hex()
@@ -172,7 +177,7 @@ class TestRows:
         nan = math.nan
         catalog = Catalog.open(tmp_path)
         only_nan = summary(count=2, nan_count=2, first=nan, last=nan, min=nan, max=nan, sum=nan)
-        catalog.upsert(info(tmp_path, config={"x": nan}), [only_nan], stale=False)
+        catalog.upsert_many([Entry(info(tmp_path, config={"x": nan}), [only_nan], stale=False)])
         [series], [param] = table(catalog, schema.series), table(catalog, schema.params)
         assert [series[key] for key in ("first", "last", "min", "max", "mean")] == [None] * 5
         assert param["number"] is None
@@ -183,7 +188,7 @@ class TestRows:
     )
     def test_large_integers_are_exact_as_text_and_comparable_as_numbers(self, tmp_path: Path, value: int) -> None:
         catalog = Catalog.open(tmp_path)
-        catalog.upsert(info(tmp_path, config={"seed": value}), [], stale=False)
+        catalog.upsert_many([Entry(info(tmp_path, config={"seed": value}), [], stale=False)])
         [param] = table(catalog, schema.params)
         assert load_json(param["value"]) == value
         assert param["number"] == (math.inf if value == 10**400 else float(value))
@@ -200,7 +205,7 @@ class TestRows:
     )
     def test_one_context_is_the_default(self, tmp_path: Path, contexts: list[str], default: str) -> None:
         catalog = Catalog.open(tmp_path)
-        catalog.upsert(info(tmp_path), [summary("m", context) for context in contexts], stale=False)
+        catalog.upsert_many([Entry(info(tmp_path), [summary("m", context) for context in contexts], stale=False)])
         assert [row["context"] for row in table(catalog, schema.series) if row["is_default"]] == [default]
 
     def test_half_a_surrogate_pair_costs_no_row(self, tmp_path: Path) -> None:
@@ -224,14 +229,14 @@ class TestRows:
 
     def test_has_metric_knows_exact_names(self, tmp_path: Path) -> None:
         catalog = Catalog.open(tmp_path)
-        catalog.upsert(info(tmp_path), [summary("a/b.min")], stale=False)
+        catalog.upsert_many([Entry(info(tmp_path), [summary("a/b.min")], stale=False)])
         assert catalog.has_metric("a/b.min")
         assert not catalog.has_metric("a/b")
 
 
 class TestFile:
     def test_it_is_in_rollback_mode_and_leaves_no_file_beside(self, tmp_path: Path) -> None:
-        Catalog.open(tmp_path).upsert(info(tmp_path), [], stale=False)
+        Catalog.open(tmp_path).upsert_many([Entry(info(tmp_path), [], stale=False)])
         assert sorted(os.listdir(tmp_path)) == ["experiments.db"]
         connection = sqlite3.connect(tmp_path / "experiments.db")
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
@@ -240,7 +245,7 @@ class TestFile:
     def test_a_name_that_an_uri_would_misread(self, tmp_path: Path) -> None:
         root = tmp_path / "a b?mode=ro#%41é"
         root.mkdir()
-        Catalog.open(root).upsert(info(root), [], stale=False)
+        Catalog.open(root).upsert_many([Entry(info(root), [], stale=False)])
         assert sorted(os.listdir(root)) == ["experiments.db"]
         assert Catalog.open(root).folders().fresh == {"exp_001_run"}
 
@@ -260,7 +265,7 @@ class TestFile:
         (tmp_path / "experiments.db").write_bytes(content)
         with pytest.warns(FramewormWarning, match=r"kept as experiments\.db\.damaged"):
             catalog = Catalog.open(tmp_path)
-        catalog.upsert(info(tmp_path), [], stale=False)
+        catalog.upsert_many([Entry(info(tmp_path), [], stale=False)])
         assert (tmp_path / "experiments.db.damaged").read_bytes() == content
         assert Catalog.open(tmp_path).folders().fresh == {"exp_001_run"}
 
@@ -289,7 +294,7 @@ class TestFile:
         assert catalog.folders() == (set(), {})
 
     def test_older_tables_are_dropped(self, tmp_path: Path) -> None:
-        Catalog.open(tmp_path).upsert(info(tmp_path), [], stale=False)
+        Catalog.open(tmp_path).upsert_many([Entry(info(tmp_path), [], stale=False)])
         with sqlite3.connect(tmp_path / "experiments.db") as connection:
             connection.execute("UPDATE meta SET value = '0' WHERE key = 'version'")
             connection.execute("CREATE TABLE of_old (x)")
@@ -298,6 +303,18 @@ class TestFile:
         assert catalog.folders() == (set(), {})
         names = {row["name"] for row in table(catalog, sa.table("sqlite_master", sa.column("name")))}
         assert "of_old" not in names
+
+    @pytest.mark.parametrize(("key", "value"), [("format", "frameworm cat`log"), ("version", "q")])
+    def test_our_tables_whose_label_is_damaged_are_made_anew(self, tmp_path: Path, key: str, value: str) -> None:
+        Catalog.open(tmp_path).upsert_many([Entry(info(tmp_path), [], stale=False)])
+        with sqlite3.connect(tmp_path / "experiments.db") as connection:
+            connection.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
+        connection.close()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert Catalog.open(tmp_path).folders() == (set(), {})
+        kept = tmp_path / "experiments.db.damaged"
+        assert kept.exists() == bool(caught) == (key == "format")  # it might be anybody's: nothing is thrown away
 
     def test_newer_tables_are_refused_unchanged(self, tmp_path: Path) -> None:
         Catalog.open(tmp_path)
@@ -319,11 +336,11 @@ class TestReadOnly:
     def test_a_copy_in_memory_serves(self, tmp_path: Path, read_only: Callable[[Path], Path]) -> None:
         root = tmp_path / "root"
         root.mkdir()
-        Catalog.open(root).upsert(info(root, 1), [], stale=False)
+        Catalog.open(root).upsert_many([Entry(info(root, 1), [], stale=False)])
         before = (root / "experiments.db").read_bytes()
         catalog = Catalog.open(read_only(root))
         assert not catalog.persistent
-        catalog.upsert(info(root, 2), [], stale=False)
+        catalog.upsert_many([Entry(info(root, 2), [], stale=False)])
         assert catalog.folders().fresh == {"exp_001_run", "exp_002_run"}
         assert (root / "experiments.db").read_bytes() == before
         assert os.listdir(root) == ["experiments.db"]
@@ -338,7 +355,7 @@ class TestReadOnly:
     def test_a_writer_killed_in_its_transaction(self, tmp_path: Path, read_only: Callable[[Path], Path]) -> None:
         root = tmp_path / "root"
         root.mkdir()
-        Catalog.open(root).upsert(info(root, 1), [], stale=False)
+        Catalog.open(root).upsert_many([Entry(info(root, 1), [], stale=False)])
         code = """
             import os, signal, sqlite3, sys
             connection = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -365,7 +382,7 @@ class TestReadOnly:
         def work(number: int) -> None:
             try:
                 for _ in range(10):
-                    catalog.upsert(info(tmp_path, number), [summary()], stale=False)
+                    catalog.upsert_many([Entry(info(tmp_path, number), [summary()], stale=False)])
                     assert f"exp_{number:03d}_run" in catalog.folders().fresh
             except BaseException as error:
                 errors.append(error)
@@ -384,7 +401,7 @@ class TestReadOnly:
             (root / "ballast").write_bytes(bytes(2**20))
         catalog = Catalog.open(root)
         assert not catalog.persistent
-        catalog.upsert(info(root), [], stale=False)
+        catalog.upsert_many([Entry(info(root), [], stale=False)])
         assert catalog.folders().fresh == {"exp_001_run"}
 
 
@@ -395,6 +412,7 @@ class TestProcesses:
             from pathlib import Path
             from frameworm.experiment.model import ExperimentInfo
             from frameworm.experiment.storage.catalog import Catalog
+            from frameworm.experiment.storage.schema import Entry
             root, worker = Path(sys.argv[1]), int(sys.argv[2])
             print("ready", flush=True)
             input()
@@ -403,7 +421,7 @@ class TestProcesses:
             for n in range(worker * 20 + 1, worker * 20 + 21):
                 folder = root / f"exp_{n:03d}_w"
                 info = ExperimentInfo(f"exp_{n:03d}", "u", "w", folder, config={"w": worker}, tags=("t",))
-                catalog.upsert(info, [], stale=False)
+                catalog.upsert_many([Entry(info, [], stale=False)])
         """
         command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
         processes = [
@@ -431,12 +449,12 @@ class TestProcesses:
 
     def test_a_lock_held_too_long(self, tmp_path: Path) -> None:
         catalog = Catalog.open(tmp_path, timeout_s=0.1)
-        catalog.upsert(info(tmp_path), [], stale=False)
+        catalog.upsert_many([Entry(info(tmp_path), [], stale=False)])
         holder = sqlite3.connect(tmp_path / "experiments.db", isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
         try:
             with pytest.raises(CatalogUnavailableError, match=r"locked by another process for 0\.1 s"):
-                catalog.upsert(info(tmp_path, 2), [], stale=False)
+                catalog.upsert_many([Entry(info(tmp_path, 2), [], stale=False)])
             with pytest.raises(CatalogUnavailableError):
                 catalog.folders()
             spare = Catalog.open(tmp_path, timeout_s=0.1)
@@ -449,13 +467,13 @@ class TestProcesses:
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
     @pytest.mark.parametrize("opener", [Catalog.open, Catalog.in_memory])
     def test_a_fork_carries_no_connection_along(self, tmp_path: Path, opener: Callable[[Path], Catalog]) -> None:
-        Catalog.open(tmp_path).upsert(info(tmp_path, 1), [], stale=False)
+        Catalog.open(tmp_path).upsert_many([Entry(info(tmp_path, 1), [], stale=False)])
         catalog = opener(tmp_path)
         assert catalog.folders().fresh == {"exp_001_run"}
         catalog._memory_lock.acquire()  # as if another thread held it
         child = os.fork()
         if child == 0:
-            catalog.upsert(info(tmp_path, 2), [], stale=False)
+            catalog.upsert_many([Entry(info(tmp_path, 2), [], stale=False)])
             os._exit(0 if len(catalog.folders().fresh) == 2 else 1)
         catalog._memory_lock.release()
         assert os.waitpid(child, 0)[1] == 0

@@ -10,11 +10,13 @@
     ├── DamageError             (ValueError)       a file is damaged: names path and offset
     │   ├── JournalDamageError
     │   └── SegmentDamageError
+    ├── ReproductionError       (RuntimeError)     an experiment cannot be laid out or run again
     ├── StateError              (RuntimeError)     the experiment is not in a state that allows the call
     └── InputError              (ValueError)       what came is not what is allowed
         ├── ConfigError                            config: cycle, colliding keys, unreadable file
         ├── MetricError                            metric name, value, step, epoch or context
         ├── ArtifactError                          artifact: missing, special file, unsafe name
+        ├── BundleError                            file of an exported experiment: damaged, unsafe, or no such
         └── QueryError                             filter or text query; points at the character
 
 Every message says what came, what is allowed and what to do next. ``FramewormWarning`` is the one category
@@ -27,6 +29,7 @@ import warnings
 __all__ = [
     "ArtifactError",
     "ArtifactNotFoundError",
+    "BundleError",
     "ConfigError",
     "DamageError",
     "ExperimentError",
@@ -37,6 +40,7 @@ __all__ = [
     "MetricError",
     "MetricNotFoundError",
     "QueryError",
+    "ReproductionError",
     "SegmentDamageError",
     "StateError",
     "StoreError",
@@ -108,6 +112,10 @@ class SegmentDamageError(DamageError):
     """A segment is damaged or is not a segment."""
 
 
+class ReproductionError(ExperimentError, RuntimeError):
+    """An experiment cannot be laid out or run again; the message says what is missing."""
+
+
 class StateError(ExperimentError, RuntimeError):
     """The experiment is not in a state that allows this call."""
 
@@ -126,6 +134,10 @@ class MetricError(InputError):
 
 class ArtifactError(InputError):
     """A file cannot be logged as an artifact."""
+
+
+class BundleError(InputError):
+    """A file is not the bundle of an experiment, or is damaged or unsafe."""
 
 
 class QueryError(InputError):

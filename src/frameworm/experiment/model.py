@@ -52,8 +52,35 @@ class Points:
         return len(self.steps)
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesSummary:
+class Buckets(NamedTuple):
+    """A series at a few buckets, each of which stands for a run of points that arrived one after the other.
+
+    The runs follow each other without gap or overlap: ``counts.sum()`` is the number of all points. Arrays (n,).
+
+    Attributes:
+        counts: int64, points of each bucket, at least 1.
+        nan_counts: int64, how many of them are NaN.
+        min: float64, smallest value; NaN left out, NaN where there is nothing else; a zero is +0.0.
+        max: float64, largest value, likewise.
+        last: float64, value of the last point, bit for bit.
+        min_steps: int64, smallest step.
+        max_steps: int64, largest step.
+        steps: int64, step of the last point.
+        times_ms: int64, time of the last point, Unix ms.
+    """
+
+    counts: NDArray[np.int64]
+    nan_counts: NDArray[np.int64]
+    min: NDArray[np.float64]
+    max: NDArray[np.float64]
+    last: NDArray[np.float64]
+    min_steps: NDArray[np.int64]
+    max_steps: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    times_ms: NDArray[np.int64]
+
+
+class SeriesSummary(NamedTuple):
     """What is known of one series without reading its points.
 
     ``first``, ``last`` and the ``last_*`` fields follow arrival order. ``min``, ``max`` and ``sum`` leave NaN
@@ -62,7 +89,7 @@ class SeriesSummary:
 
     name: str
     context: str
-    count: int
+    count: int  # type: ignore[assignment]  # over the method of tuples, which nobody wants here
     nan_count: int
     first: float
     last: float
@@ -164,9 +191,29 @@ class ExperimentInfo:
     artifacts: tuple[Artifact, ...] = ()
     git: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
+    code: dict[str, Any] = field(default_factory=dict)
+    """Where the code lay and which files of it are stored in ``provenance/code``; see ``provenance.code``."""
+    randomness: dict[str, Any] = field(default_factory=dict)
+    """Seed, deterministic flags and digests of the generators' states at the start; see ``provenance.randomness``."""
+    datasets: tuple[dict[str, Any], ...] = ()
+    """Fingerprints of the data it read; see ``provenance.data``."""
+    used: tuple[dict[str, Any], ...] = ()
+    """Artifacts of other experiments that it read: ``experiment_id, uid, artifact, version, digest``."""
+    parent: dict[str, Any] = field(default_factory=dict)
+    """What it reproduces or forks: ``relation, experiment_id, uid``. A fork has also ``step``, the last one that it
+    inherits, and ``rewinds``, how often the parent had been rewound; the reproduction of a fork has that in ``fork``.
+    """
+    rewinds: tuple[dict[str, Any], ...] = ()
+    """How often it went back to an earlier step: ``step``, the last one kept, and ``time_ms``."""
     reason: str = ""
     """Why it ended as it did: the exception's last line, the signal's name."""
     writers: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def forked_from(self) -> dict[str, Any]:
+        """The parent whose points it inherits, as in ``parent``; empty if it is no fork."""
+        fork = self.parent if self.parent.get("relation") == "fork" else self.parent.get("fork", {})
+        return dict(fork)
 
     @property
     def git_hash(self) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from frameworm.experiment.recording.journal import read_journal
+from frameworm.experiment.recording.journal_reader import read_journal
 from frameworm.experiment.recording.recorder import Recorder
 
 HERE = Path(__file__).parent

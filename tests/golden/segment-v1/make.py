@@ -39,6 +39,7 @@ FIELDS = (
     "first_time_ms",
     "last_time_ms",
 )
+OVERVIEW_FIELDS = ("min", "max", "last", "steps", "times_ms")
 NAN = 0x7FF8_0000_DEAD_BEEF
 EDGE_BITS = [NAN, 0x7FF0_0000_0000_0001, 0xFFF0_0000_0000_0000, 0x8000_0000_0000_0000, 1, 0x7FEF_FFFF_FFFF_FFFF, 0]
 
@@ -102,7 +103,7 @@ def describe() -> dict[str, object]:
     with SegmentReader(HERE / "metrics-golden-4711-1.seg") as reader:
         for i, key in enumerate(reader.keys):
             points = reader.read(i)
-            overview = reader.overview(i)
+            overview = reader.overview(i) if reader.is_long(i) else None
             series.append(
                 {
                     "name": key.name,
@@ -112,7 +113,7 @@ def describe() -> dict[str, object]:
                     "epochs": digest(points.epochs),
                     "times_ms": digest(points.times_ms),
                     "values": digest(points.values),
-                    "overview": [digest(row) for row in overview or ()],
+                    "overview": [digest(getattr(overview, field)) for field in OVERVIEW_FIELDS if overview],
                 }
             )
         summaries = [[repr(getattr(summary, field)) for field in FIELDS] for summary in reader.summaries()]

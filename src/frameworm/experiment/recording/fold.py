@@ -23,6 +23,7 @@ class Fold:
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
         self._artifacts: dict[str, Artifact] = {}
+        self._removed: dict[str, Artifact] = {}
         self._notes: list[Note] = []
         self.session_ms = 0
         self.active_s = 0.0
@@ -54,6 +55,14 @@ class Fold:
             self._fields[name] = event[name]
         self._fields["created_ms"] = event["t"]
 
+    def _on_snapshot(self, event: dict[str, Any]) -> None:
+        """Begin with what metadata.json told, where the events before were lost."""
+        told = dict(event["info"])
+        self._notes = [Note(**note) for note in told.pop("notes")]
+        self._artifacts = {artifact["path"]: Artifact(**artifact) for artifact in told.pop("artifacts")}
+        self._fields = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+        self.active_s = told["duration_s"] or 0.0
+
     def _on_config(self, event: dict[str, Any]) -> None:
         old, lossy = self._fields.get("config", {}), event["lossy"]
         if event["merge"]:
@@ -66,6 +75,16 @@ class Fold:
     def _on_tags(self, event: dict[str, Any]) -> None:
         self._fields["tags"] = tuple(event["tags"])
 
+    def _on_tags_edit(self, event: dict[str, Any]) -> None:
+        kept = [tag for tag in self._fields.get("tags", ()) if tag not in event["remove"]]
+        self._fields["tags"] = tuple(dict.fromkeys([*kept, *event["add"]]))
+
+    def _on_name(self, event: dict[str, Any]) -> None:
+        self._fields["name"] = event["name"]
+
+    def _on_description(self, event: dict[str, Any]) -> None:
+        self._fields["description"] = event["description"]
+
     def _on_note(self, event: dict[str, Any]) -> None:
         self._notes.append(Note(event["text"], event["t"]))
 
@@ -73,8 +92,33 @@ class Fold:
         artifact = Artifact(**{key: value for key, value in event.items() if key in _ARTIFACT_FIELDS})
         self._artifacts[artifact.path] = artifact
 
+    def _on_artifacts_removed(self, event: dict[str, Any]) -> None:
+        self._removed |= {path: self._artifacts.pop(path) for path in event["paths"] if path in self._artifacts}
+
+    def _on_artifacts_restored(self, event: dict[str, Any]) -> None:
+        self._artifacts |= {path: self._removed.pop(path) for path in event["paths"] if path in self._removed}
+
     def _on_git(self, event: dict[str, Any]) -> None:
         self._fields["git"] = event["git"]
+
+    def _on_code(self, event: dict[str, Any]) -> None:
+        self._fields["code"] = event["code"]
+
+    def _on_randomness(self, event: dict[str, Any]) -> None:
+        self._fields["randomness"] = {**self._fields.get("randomness", {}), **event["randomness"]}
+
+    def _on_dataset(self, event: dict[str, Any]) -> None:
+        self._fields["datasets"] = (*self._fields.get("datasets", ()), event["dataset"])
+
+    def _on_use(self, event: dict[str, Any]) -> None:
+        self._fields["used"] = (*self._fields.get("used", ()), event["use"])
+
+    def _on_parent(self, event: dict[str, Any]) -> None:
+        self._fields["parent"] = event["parent"]
+
+    def _on_rewind(self, event: dict[str, Any]) -> None:
+        rewind = {"step": event["step"], "time_ms": event["t"]}
+        self._fields["rewinds"] = (*self._fields.get("rewinds", ()), rewind)
 
     def _on_environment(self, event: dict[str, Any]) -> None:
         self._fields["environment"] = {**self._fields.get("environment", {}), **event["environment"]}

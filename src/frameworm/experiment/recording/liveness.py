@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -65,6 +66,20 @@ def is_alive(identity: Mapping[str, Any], heartbeat_age_s: float, timeout_s: flo
         return beating
     # Ticks are integers; elsewhere the time may be rounded differently by different readers.
     return state is not None and state[0] not in "ZXx" and abs(state[1] - start) < 1
+
+
+def file_clock_ms(folder: Path) -> int | None:
+    """Return the time, Unix ms, by the clock that stamps the files in ``folder``; None where nothing may be written.
+
+    A heartbeat from elsewhere is a journal's time of modification, on a network file system told by the server's
+    clock. Ours may be an hour off or jump.
+    """
+    clock = folder / "clock"
+    try:
+        clock.touch()
+        return clock.stat().st_mtime_ns // 1_000_000
+    except OSError:
+        return None
 
 
 def _process(pid: int) -> tuple[str, float] | None:

@@ -37,6 +37,7 @@ class Session(Protocol):
 _sessions: list[Session] = []
 _installed: set[signal.Signals] = set()
 _owner_pid = os.getpid()
+_forking = threading.RLock()
 
 
 def watch(session: Session) -> None:
@@ -77,8 +78,20 @@ def _on_exit() -> None:
         guard(lambda session=session: session.on_exit(failure), "ending at exit")  # type: ignore[misc]
 
 
+@contextmanager
+def no_fork() -> Iterator[None]:
+    """Let a fork by another thread wait until the block has ended.
+
+    For imports on a thread of ours: the lock of a module that is being imported stays locked in the child, which then
+    waits for ever when it imports the same.
+    """
+    with _forking:
+        yield
+
+
 def _on_fork() -> None:
-    global _owner_pid
+    global _owner_pid, _forking
+    _forking = threading.RLock()
     _owner_pid = os.getpid()
     sessions = tuple(_sessions)
     _sessions.clear()
@@ -86,7 +99,9 @@ def _on_fork() -> None:
         session.on_fork()
 
 
-os.register_at_fork(after_in_child=_on_fork)
+os.register_at_fork(
+    before=lambda: _forking.acquire(), after_in_parent=lambda: _forking.release(), after_in_child=_on_fork
+)
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from frameworm.experiment.config import dump_json
 from frameworm.experiment.errors import JournalDamageError
-from frameworm.experiment.recording.journal import WriterName, read_journal
+from frameworm.experiment.recording.journal import WriterName
+from frameworm.experiment.recording.journal_reader import read_journal
 
 
 def seal(logs_dir: Path, name: WriterName) -> None:
@@ -25,21 +26,30 @@ def seal(logs_dir: Path, name: WriterName) -> None:
         JournalDamageError: the journal is damaged; it stays as it is.
         OSError: the disk refused; the journal stays.
     """
-    from frameworm.experiment.storage.segment import write_segment
-
     path = logs_dir / name.journal
     try:
-        contents = read_journal(path, verify=True)
+        size = -1
+        while size != path.stat().st_size:
+            # Once more if a record has come since that was on its way when the writer let go of the file.
+            size = path.stat().st_size
+            _write(path, logs_dir / name.segment)
     except FileNotFoundError:
         if (logs_dir / name.segment).exists():
             return
         raise
+    path.unlink(missing_ok=True)
+
+
+def _write(journal: Path, segment: Path) -> None:
+    from frameworm.experiment.storage.segment import write_segment
+
+    contents = read_journal(journal, verify=True)
     if contents.damage:
         first = contents.damage[0]
-        raise JournalDamageError(path, first.offset, f"{first.what}; it is kept as it is, and not sealed")
+        raise JournalDamageError(journal, first.offset, f"{first.what}; it is kept as it is, and not sealed")
     index, points = contents.columns()
     write_segment(
-        logs_dir / name.segment,
+        segment,
         keys=contents.keys,
         index=index,
         epochs=points.epochs,
@@ -47,9 +57,8 @@ def seal(logs_dir: Path, name: WriterName) -> None:
         times_ms=points.times_ms,
         values=points.values,
         events=b"".join(dump_json(event).encode() + b"\n" for event in contents.events if event["type"] != "check"),
-        sources=[name.journal],
+        sources=[journal.name],
     )
-    path.unlink(missing_ok=True)
 
 
 def main(arguments: list[str]) -> None:

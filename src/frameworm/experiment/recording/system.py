@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from frameworm.experiment.recording.process import no_fork
+
 
 class SystemSampler:
     """Measures the machine. Used by one thread at a time; a forked child makes its own.
@@ -55,11 +57,13 @@ class SystemSampler:
         return values
 
     def _open_sources(self) -> list[Callable[[], dict[str, float]]]:
-        self._psutil: Any = importlib.import_module("psutil")
+        with no_fork():
+            self._psutil: Any = importlib.import_module("psutil")
         self._process = self._psutil.Process()
         sources = [self._cpu, self._memory, self._process_use, self._disk_space, self._disk, self._network]
         try:
-            self._nvml: Any = importlib.import_module("pynvml")
+            with no_fork():
+                self._nvml: Any = importlib.import_module("pynvml")
             self._nvml.nvmlInit()
             count = self._nvml.nvmlDeviceGetCount()
             self._gpus = [self._nvml.nvmlDeviceGetHandleByIndex(i) for i in range(count)]

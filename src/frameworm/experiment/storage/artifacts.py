@@ -2,7 +2,8 @@
 
 A file is streamed to ``.tmp-…`` in the folder it will lie in, hashed on the way, fsynced, and only then linked to
 its name, which fails if the name is taken, so that two processes never overwrite each other. A crash leaves at most
-a ``.tmp-…`` file. The second version of ``model.pt`` lies beside the first as ``model.v2.pt``.
+a ``.tmp-…`` file. Files of equal content, of whatever experiments, are one file with several names (``blobs``). The
+second version of ``model.pt`` lies beside the first as ``model.v2.pt``.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ from typing import NamedTuple
 
 from frameworm.experiment.errors import ArtifactError, StoreError
 from frameworm.experiment.model import Artifact
+from frameworm.experiment.storage.blobs import BLOBS, share
+from frameworm.experiment.storage.folder import HIDDEN
 from frameworm.experiment.storage.names import TEMPORARY, check_artifact_name
 
 __all__ = ["artifact_path", "store_artifact"]
 
 _PIECE = 1 << 20
+_RECENT_NS = 1_000_000_000
+"""A file changed less than this before it is read is read twice: its time moves in steps of some milliseconds, and
+only when a write begins, so that a write just then, or one still going on, would not show in it."""
 CHECKPOINTS = "checkpoints"
 """The sibling of the artifacts folder whose files, too, are recorded where they lie."""
 
@@ -207,6 +213,7 @@ def _store(file: _File, own: str, artifact_type: str, latest: Artifact | None) -
     try:
         with _writing(place):
             digest, size = _copy(file, temporary)
+            share(Path(temporary), digest.removeprefix("sha256:"), Path(exp_dir).parent / HIDDEN / BLOBS)
             # A name may be taken: by another process, by a file of the user's, or by what was stored when a crash
             # came before it was recorded. If equal it is used as it is.
             while not _link(temporary, path := _versioned(place, version)) and not _holds(path, digest, size):
@@ -268,15 +275,19 @@ def _digest(
     for _ in range(2):
         if start is not None:
             start()
-        if (found := _read_once(file, write)) is not None:
+        found, recent = _read_once(file, write)
+        if found is not None and (not recent or _read_once(file, None)[0] == found):
             return found
     raise ArtifactError(
         f"artifact {file.path!r} changes while it is read; log it once it is written, or log a copy of it"
     )
 
 
-def _read_once(file: _File, write: Callable[[memoryview], None] | None) -> tuple[str, int] | None:
-    """Return digest and size, or None if the file changed meanwhile: its size, time of change or identity."""
+def _read_once(file: _File, write: Callable[[memoryview], None] | None) -> tuple[tuple[str, int] | None, bool]:
+    """Return digest and size, and whether the file had changed just before.
+
+    Instead of digest and size, None if it changed meanwhile: its size, time of change or identity.
+    """
     with _reading(file.path):
         if os.path.realpath(file.path) != file.path:
             raise ArtifactError(f"artifact {file.path!r} has become a symlink since it was found")
@@ -284,6 +295,7 @@ def _read_once(file: _File, write: Callable[[memoryview], None] | None) -> tuple
         fd = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         before = os.fstat(fd)
+        recent = abs(time.time_ns() - before.st_mtime_ns) < _RECENT_NS
         _check_regular(file.path, before)
         digest, size = hashlib.sha256(), 0
         buffer = memoryview(bytearray(min(_PIECE, before.st_size + 1)))
@@ -303,8 +315,8 @@ def _read_once(file: _File, write: Callable[[memoryview], None] | None) -> tuple
     finally:
         os.close(fd)
     if size != before.st_size or looks[0] != looks[1] or looks[0] != looks[2]:
-        return None
-    return f"sha256:{digest.hexdigest()}", size
+        return None, recent
+    return (f"sha256:{digest.hexdigest()}", size), recent
 
 
 def _look(seen: os.stat_result) -> tuple[int, ...]:

@@ -26,7 +26,8 @@ from sqlalchemy.exc import StatementError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from frameworm.experiment.errors import FramewormWarning, InputError, StoreError, StoreVersionError
-from frameworm.experiment.model import ExperimentInfo, SeriesSummary
+from frameworm.experiment.model import SeriesSummary
+from frameworm.experiment.storage.folder import CATALOG_NAME
 from frameworm.experiment.storage.schema import (
     DETAILS,
     SCHEMA_VERSION,
@@ -37,9 +38,9 @@ from frameworm.experiment.storage.schema import (
     meta,
     schema,
     series,
+    series_rows,
 )
 
-CATALOG_NAME = "experiments.db"
 BUSY_TIMEOUT_S = 5.0
 
 _FORMAT = "frameworm catalog"
@@ -114,7 +115,7 @@ class Catalog:
                 catalog.reset()
                 return catalog
             except CatalogUnavailableError:
-                pass  # served from memory below
+                timeout_s = min(timeout_s, 0.1)  # a lock has been waited for: served from memory below, soon
         return cls.in_memory(root, timeout_s=timeout_s)
 
     @classmethod
@@ -126,29 +127,32 @@ class Catalog:
 
     # ------------------------------------------------------------------------------------------ writing
 
-    def upsert(
-        self, info: ExperimentInfo, summaries: Sequence[SeriesSummary], stale: bool, fingerprint: str = ""
-    ) -> None:
-        """Replace everything known of one experiment, in one transaction."""
-        self.upsert_many([Entry(info, summaries, stale, fingerprint)])
-
     def upsert_many(self, entries: Iterable[Entry]) -> None:
-        """Replace everything known of these experiments, in one transaction."""
-        rows: dict[sa.Table, list[dict[str, Any]]] = {table: [] for table in (experiments, *DETAILS)}
-        numbers = []
-        for entry in entries:
-            numbers.append(add_rows(rows, entry))
+        """Replace everything known of these experiments, in one transaction. Their forks become stale."""
+        rows: dict[sa.Table, list[dict[str, Any]]] = {
+            table: [] for table in (experiments, *DETAILS) if table is not series
+        }
+        summaries = {add_rows(rows, entry): entry.summaries for entry in entries}
         try:
-            self._replace(numbers, rows)
+            self._replace(summaries, rows)
         except UnicodeEncodeError:  # half a surrogate pair in one text must not cost the whole batch
-            self._replace(numbers, {table: [_encodable(row) for row in some] for table, some in rows.items()})
+            encodable = {table: [_encodable(row) for row in some] for table, some in rows.items()}
+            self._replace({number: [_plain(s) for s in some] for number, some in summaries.items()}, encodable)
 
-    def _replace(self, numbers: Sequence[int], rows: Mapping[sa.Table, list[dict[str, Any]]]) -> None:
+    def _replace(
+        self, summaries: Mapping[int, Sequence[SeriesSummary]], rows: Mapping[sa.Table, list[dict[str, Any]]]
+    ) -> None:
         with self._begin(write=True) as connection:
-            _delete(connection, numbers)
+            _doubt_forks(connection, [row["uid"] for row in rows[experiments]])
+            _delete(connection, list(summaries))
             for table, table_rows in rows.items():
                 if table_rows:
                     connection.execute(sa.insert(table), table_rows)
+            # Straight to the driver, which takes them one by one: a third of the time and nearly no memory.
+            insert = str(sa.insert(series).compile(dialect=connection.dialect))
+            cursor = connection.connection.cursor()
+            for number, some in summaries.items():
+                cursor.executemany(insert, series_rows(number, some))  # type: ignore[arg-type]  # any iterable
 
     def mark_stale(self, experiment_id: str) -> None:
         """Have the next reader look into the experiment's folder."""
@@ -158,9 +162,12 @@ class Catalog:
             connection.execute(statement.values(stale=True, fingerprint=""))
 
     def remove(self, experiment_ids: Iterable[str]) -> None:
-        """Forget experiments; ids that are not there are ignored."""
+        """Forget experiments; ids that are not there are ignored. Their forks become stale."""
         numbers = [experiment_number(experiment_id) for experiment_id in experiment_ids]
+        e = experiments.c
         with self._begin(write=True) as connection:
+            for some in _batches(numbers):
+                _doubt_forks(connection, connection.execute(sa.select(e.uid).where(e.number.in_(some))).scalars().all())
             _delete(connection, numbers)
 
     def clear(self) -> None:
@@ -217,25 +224,34 @@ class Catalog:
     def columns(self, statement: sa.Select[Any]) -> list[list[Any]]:
         """Run a query and return its result column by column.
 
-        For thousands of rows this takes half the time of ``rows``: as no row outlives its batch, Python's
-        garbage collector is not set off.
+        For thousands of rows this takes a third of the time of ``rows``: tuples come straight from the driver, and
+        none outlives its batch, so that Python's garbage collector is not set off.
         """
         with self._begin() as connection:
             result = connection.execute(statement)
             columns: list[list[Any]] = [[] for _ in result.keys()]
-            for rows in result.partitions(_IN_LIMIT):
+            assert result.cursor is not None
+            while rows := result.cursor.fetchmany(_IN_LIMIT):
                 for column, values in zip(columns, zip(*rows, strict=True), strict=True):
                     column.extend(values)
+        for i, selected in enumerate(statement.selected_columns):
+            if isinstance(selected.type, sa.Boolean):  # 0 and 1 to SQLite
+                columns[i] = [None if value is None else bool(value) for value in columns[i]]
         return columns
 
     def rows_for(self, statement: sa.Select[Any], column: sa.Column[Any], values: Sequence[Any]) -> list[Any]:
         """Run a query for the rows whose ``column`` is among ``values``, a few hundred at a time."""
         rows: list[Any] = []
         with self._begin() as connection:
-            for start in range(0, len(values), _IN_LIMIT):
-                some = statement.where(column.in_(values[start : start + _IN_LIMIT]))
-                rows += connection.execute(some).fetchall()
+            for some in _batches(values):
+                rows += connection.execute(statement.where(column.in_(some))).fetchall()
         return rows
+
+    def forks(self, uids: Sequence[str]) -> list[tuple[str, str, str]]:
+        """Return folder, experiment id and uid of the forks of these experiments, by number; no forks of forks."""
+        e = experiments.c
+        rows = self.rows_for(sa.select(e.number, e.folder, e.experiment_id, e.uid), e.fork_of, uids)
+        return [tuple(row)[1:] for row in sorted(rows)]
 
     def has_metric(self, name: str) -> bool:
         """Whether any experiment has a metric of exactly this name."""
@@ -283,11 +299,13 @@ class Catalog:
                 with connection.begin():
                     yield connection
         except StatementError as exc:
+            raise self._translated(exc.orig) from exc
+        except sqlite3.Error as exc:
             raise self._translated(exc) from exc
 
-    def _translated(self, exc: StatementError) -> StoreError | InputError:
-        code = getattr(exc.orig, "sqlite_errorcode", 0) & 0xFF
-        text = str(exc.orig)
+    def _translated(self, exc: BaseException | None) -> StoreError | InputError:
+        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+        text = str(exc)
         if code in _VALUE_ERRORS:
             return InputError(f"a value cannot be stored in {self.path}: {text}")
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such " in text:
@@ -320,6 +338,7 @@ class Catalog:
         """Whether the tables are today's; False if there are none, or older ones.
 
         Raises:
+            CatalogDamageError: they are ours, and what they say of themselves is damaged.
             StoreError: the tables are another program's.
             StoreVersionError: they are a newer release's.
         """
@@ -331,11 +350,16 @@ class Catalog:
             columns = connection.execute(sa.text("SELECT name FROM pragma_table_info('meta')")).scalars().all()
             if set(columns) == {"key", "value"}:
                 about = {key: value for key, value in connection.execute(sa.select(meta.c.key, meta.c.value))}
+        if about.get("format") != _FORMAT and names >= schema.tables.keys():
+            # Every table of ours is there: what says so was hit, and no other program's database is meant.
+            raise CatalogDamageError(f"{self.path} is damaged: it does not say that it is a catalog")
         if about.get("format") != _FORMAT:
             raise StoreError(
                 f"{self.path} is a database of another program (tables: {', '.join(sorted(names)[:5])}). It is "
                 "left as it is: move it away, or choose another root_dir"
             )
+        if not about.get("version", "0").isdecimal():
+            raise CatalogDamageError(f"{self.path} is damaged: it is of version {about['version']!r:.40}")
         version = int(about.get("version", 0))
         if version > SCHEMA_VERSION:
             raise StoreVersionError(
@@ -412,9 +436,24 @@ def _encodable(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _plain(summary: SeriesSummary) -> SeriesSummary:
+    return SeriesSummary._make(_encodable(summary._asdict()).values())
+
+
 def _delete(connection: sa.Connection, numbers: Sequence[int]) -> None:
-    for start in range(0, len(numbers), _IN_LIMIT):
-        some = numbers[start : start + _IN_LIMIT]
+    for some in _batches(numbers):
         for table in DETAILS:
             connection.execute(sa.delete(table).where(table.c.experiment.in_(some)))
         connection.execute(sa.delete(experiments).where(experiments.c.number.in_(some)))
+
+
+def _doubt_forks(connection: sa.Connection, uids: Sequence[str]) -> None:
+    """Have the next reader look into the folders of forks: what they inherit may have changed."""
+    for some in _batches(uids):
+        forks = sa.update(experiments).where(experiments.c.fork_of.in_(some))
+        connection.execute(forks.values(stale=True, fingerprint=""))
+
+
+def _batches(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(values), _IN_LIMIT):
+        yield values[start : start + _IN_LIMIT]

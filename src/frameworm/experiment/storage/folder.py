@@ -23,6 +23,7 @@ from frameworm.experiment.errors import ExperimentNotFoundError, StoreError, Sto
 from frameworm.experiment.model import Artifact, ExperimentInfo, Note
 
 HIDDEN = ".frameworm"
+CATALOG_NAME = "experiments.db"
 CONFIG = "config.yaml"
 METADATA = "metadata.json"
 LOGS, ARTIFACTS, CHECKPOINTS, PROVENANCE = "logs", "artifacts", "checkpoints", "provenance"
@@ -153,8 +154,10 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 
 def write_metadata(folder: Path, info: ExperimentInfo) -> None:
     """Write ``metadata.json``: everything known but the points, for people and for ``read_metadata``."""
-    data = asdict(info)
-    data["path"] = folder.name
+    # Not ``asdict`` of the whole, which copies config and packages leaf by leaf: 0.25 ms.
+    data = {field.name: getattr(info, field.name) for field in fields(info)}
+    data |= {"path": folder.name, "artifacts": [asdict(a) for a in info.artifacts]}
+    data["notes"] = [asdict(note) for note in info.notes]
     text = json.dumps(json.loads(dump_json(data)), indent=2, ensure_ascii=False)
     write_atomically(folder / METADATA, text + "\n")
 
@@ -169,7 +172,7 @@ def read_metadata(folder: Path) -> ExperimentInfo:
         data = load_json((folder / METADATA).read_bytes())
         known = {f.name for f in fields(ExperimentInfo)}
         values = {key: value for key, value in data.items() if key in known}
-        for name in ("tags", "lossy_params", "writers"):
+        for name in ("tags", "lossy_params", "writers", "datasets", "used", "rewinds"):
             values[name] = tuple(values.get(name, ()))
         values["notes"] = tuple(Note(**note) for note in values.get("notes", ()))
         values["artifacts"] = tuple(Artifact(**artifact) for artifact in values.get("artifacts", ()))

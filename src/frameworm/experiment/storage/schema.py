@@ -7,7 +7,7 @@ column. NaN is stored as NULL: a series' row that is there with a NULL ``last`` 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from frameworm.experiment.errors import InputError
 from frameworm.experiment.model import ENDED, ExperimentInfo, SeriesSummary, default_context
 from frameworm.experiment.storage.folder import id_of, number_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3
 
 schema = sa.MetaData()
 _Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -49,11 +49,20 @@ experiments = sa.Table(
     sa.Column("git_branch", sa.Text),
     sa.Column("git_dirty", sa.Boolean),
     sa.Column("notes", sa.Text, nullable=False),
+    # Once more what the table of tags says: 100,000 rows are listed 0.3 s sooner without putting it together.
+    sa.Column("tag_list", sa.Text, nullable=False),
+    sa.Column("fork_of", sa.Text),
     sa.Column("folder", sa.Text, nullable=False),
     sa.Column("stale", sa.Boolean, nullable=False),
     sa.Column("fingerprint", sa.Text, nullable=False),
     sa.Index("experiments_newest", "created_ms", "number"),
     sa.Index("experiments_folder", "stale", "folder"),
+    sa.Index(
+        "experiments_forks",
+        "fork_of",
+        sqlite_where=sa.text("fork_of IS NOT NULL"),
+        postgresql_where=sa.text("fork_of IS NOT NULL"),
+    ),
 )
 
 tags = sa.Table(
@@ -165,7 +174,7 @@ def param_number(value: object) -> float | None:
 
 
 def add_rows(rows: dict[sa.Table, list[dict[str, Any]]], entry: Entry) -> int:
-    """Append one experiment's rows to those of each table and return its number."""
+    """Append one experiment's rows to those of each table but ``series`` and return its number."""
     info = entry.info
     number = experiment_number(info.experiment_id)
     rows[experiments].append(
@@ -186,6 +195,8 @@ def add_rows(rows: dict[sa.Table, list[dict[str, Any]]], entry: Entry) -> int:
             "git_branch": info.git.get("branch"),
             "git_dirty": info.git_dirty,
             "notes": "\n".join(note.text for note in info.notes),
+            "tag_list": dump_json(list(info.tags)),
+            "fork_of": info.forked_from.get("uid"),
             "folder": info.path.name,
             "stale": entry.stale,
             "fingerprint": entry.fingerprint,
@@ -202,33 +213,36 @@ def add_rows(rows: dict[sa.Table, list[dict[str, Any]]], entry: Entry) -> int:
         }
         for key, value in flatten(info.config).items()
     ]
-    contexts: dict[str, list[str]] = {}
-    for summary in entry.summaries:
-        contexts.setdefault(summary.name, []).append(summary.context)
-    rows[series] += [
-        {
-            "name": s.name,
-            "experiment": number,
-            "context": s.context,
-            "is_default": s.context == default_context(contexts[s.name]),
-            "count": s.count,
-            "nan_count": s.nan_count,
-            "first": real_or_null(s.first),
-            "last": real_or_null(s.last),
-            "min": real_or_null(s.min),
-            "max": real_or_null(s.max),
-            "mean": real_or_null(s.mean),
-            "last_step": s.last_step,
-            "last_epoch": s.last_epoch,
-            "first_time_ms": s.first_time_ms,
-            "last_time_ms": s.last_time_ms,
-        }
-        for s in entry.summaries
-    ]
     rows[artifacts] += [
         dict(zip(_ARTIFACT_COLUMNS, astuple(artifact), strict=True), experiment=number) for artifact in info.artifacts
     ]
     return number
+
+
+def series_rows(number: int, summaries: Sequence[SeriesSummary]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of an experiment's series, values in the order of the table's columns.
+
+    One by one, as there may be 100,000 of them: as dicts, all at once, they take 100 MB and a second.
+    """
+    contexts: dict[str, str | list[str]] = {}  # most names have one: no list is made for it
+    for name, context, *_ in summaries:
+        known = contexts.setdefault(name, context)
+        if known != context:
+            contexts[name] = [known, context] if isinstance(known, str) else [*known, context]
+    default = {name: default_context([c] if isinstance(c, str) else c) for name, c in contexts.items()}
+    for s in summaries:
+        name, context, count, nan_count, first, last, low, high, _, step, epoch, first_ms, last_ms = s
+        mean = s.mean
+        yield (
+            name, number, context, context == default[name], count, nan_count,
+            # NaN is the number that differs from itself: as ``real_or_null`` has it, without 500,000 calls
+            None if first != first else first,
+            None if last != last else last,
+            None if low != low else low,
+            None if high != high else high,
+            None if mean != mean else mean,
+            step, epoch, first_ms, last_ms,
+        )  # fmt: skip
 
 
 _ARTIFACT_COLUMNS = ("name", "path", "artifact_type", "version", "size_bytes", "digest", "logged_ms")

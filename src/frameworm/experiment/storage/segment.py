@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frameworm.experiment.errors import SegmentDamageError, StateError, StoreVersionError
-from frameworm.experiment.model import Points, SeriesKey, SeriesSummary
+from frameworm.experiment.model import Buckets, Points, SeriesKey, SeriesSummary
 from frameworm.experiment.storage.codec import CodecError, checksum, decode
 from frameworm.experiment.storage.segment_layout import (
     BLOCK,
@@ -48,27 +48,9 @@ from frameworm.experiment.storage.segment_layout import (
     parse_header,
 )
 from frameworm.experiment.storage.segment_writer import write_segment
-from frameworm.experiment.storage.series import Statistics, statistics, summarize
+from frameworm.experiment.storage.series import Statistics, bucketed, statistics, summarize
 
-__all__ = ["Overview", "SegmentReader", "summarize", "write_segment"]
-
-
-class Overview(NamedTuple):
-    """A long series at one entry for 256 points, the last for what is left; arrays (w,), in arrival order.
-
-    Attributes:
-        min: float64, smallest value; NaN left out, NaN where there is nothing else.
-        max: float64, largest value, likewise.
-        last: float64, the last value, bit for bit.
-        steps: int64, step of the last point.
-        times_ms: int64, time of the last point.
-    """
-
-    min: NDArray[np.float64]
-    max: NDArray[np.float64]
-    last: NDArray[np.float64]
-    steps: NDArray[np.int64]
-    times_ms: NDArray[np.int64]
+__all__ = ["SegmentReader", "summarize", "write_segment"]
 
 
 class _Columns(NamedTuple):
@@ -98,6 +80,7 @@ class SegmentReader:
         """
         self.path = path
         self._fd = -1
+        self._streams: dict[Stream, _Columns] = {}
         self._cache: dict[Stream, tuple[int, NDArray[Any]]] = {}
         # O_NONBLOCK: opening a FIFO must not wait for its writer.
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -112,6 +95,21 @@ class SegmentReader:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+    def is_at(self, path: Path) -> bool:
+        """Whether the file opened is the one at ``path`` now.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        there, mine = os.stat(path), os.fstat(self._fd)
+        return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+
+    @property
+    def mark(self) -> tuple[int, ...]:
+        """Device, inode, size and time of change of the file opened."""
+        status = os.fstat(self._fd)
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
     def __enter__(self) -> Self:
         return self
@@ -144,39 +142,71 @@ class SegmentReader:
         """Return the events, verbatim."""
         return self._section(self._footer.events, "events")
 
-    def read(self, i: int) -> Points:
+    def read(self, i: int, start: int = 0, stop: int | None = None) -> Points:
         """Return the points of ``keys[i]`` in arrival order, decoding the blocks they lie in.
+
+        Args:
+            i: position in ``keys``.
+            start: the first point wanted, counted from 0.
+            stop: the point behind the last one wanted; None for all from ``start``.
 
         Raises:
             IndexError: there is no series ``i``.
         """
-        n = self._footer.series
-        if not 0 <= i < n:
-            raise IndexError(f"series {i} of {n} in {self.path}")
-        count = int(self.counts[i])
+        count = self._count(i)
+        stop = count if stop is None else min(stop, count)
+        start = min(start, stop)
         values, timelines = self._places
-        start = int(values[i])
-        moment = int(timelines[i])
+        value, moment = int(values[i]), int(timelines[i])
         return Points(
-            self._numbers(Stream.STEP, moment, moment + count),
-            self._numbers(Stream.EPOCH, moment, moment + count),
-            self._numbers(Stream.TIME, moment, moment + count),
-            self._numbers(Stream.VALUE, start, start + count),
+            self._numbers(Stream.STEP, moment + start, moment + stop),
+            self._numbers(Stream.EPOCH, moment + start, moment + stop),
+            self._numbers(Stream.TIME, moment + start, moment + stop),
+            self._numbers(Stream.VALUE, value + start, value + stop),
         )
 
-    def overview(self, i: int) -> Overview | None:
-        """Return the overview of ``keys[i]``, or None for a series of fewer than 4,096 points: read it instead."""
-        counts = self.counts
-        if not 0 <= i < len(counts):
-            raise IndexError(f"series {i} of {len(counts)} in {self.path}")
-        if counts[i] < LONG:
-            return None
-        floats, ints = self._overviews
-        stop = int(_windows(counts[: i + 1]).sum())
-        mine = slice(stop - int(_windows(counts[i : i + 1])[0]), stop)
-        low, high, last = (row[mine].copy() for row in floats)
-        steps, times_ms = (row[mine].copy() for row in ints)
-        return Overview(low, high, last, steps, times_ms)
+    def is_long(self, i: int) -> bool:
+        """Whether ``keys[i]`` has 4,096 points or more, and so overviews.
+
+        Raises:
+            IndexError: there is no series ``i``.
+        """
+        return self._count(i) >= LONG
+
+    def overview(self, i: int, window: int = WINDOW) -> Buckets:
+        """Return ``keys[i]`` in buckets of 256 or of 4,096 points, the last for what is left.
+
+        Points are decoded for a short series alone, and in files of the first releases.
+
+        Args:
+            i: position in ``keys``.
+            window: 256 or 4096.
+
+        Raises:
+            IndexError: there is no series ``i``.
+        """
+        count = self._count(i)
+        starts = np.arange(0, count, window)
+        if count < LONG or not self._columns(Stream.OUTLINE_INT).entries:
+            return bucketed(self.read(i), starts)
+        each = np.where(self.counts >= LONG, -(-self.counts // window), 0)
+        total, first, n = int(each.sum()), int(each[:i].sum()), int(each[i])
+
+        def rows(stream: Stream, number: int) -> list[NDArray[Any]]:
+            self._expect(stream, number * total)
+            return [self._numbers(stream, row * total + first, row * total + first + n) for row in range(number)]
+
+        if window == WINDOW:
+            low, high, last = rows(Stream.OVERVIEW_FLOAT, 3)
+            steps, times_ms = rows(Stream.OVERVIEW_INT, 2)
+            min_steps, max_steps = rows(Stream.OVERVIEW_STEPS, 2)
+            nan_counts = rows(Stream.OVERVIEW_NAN, 1)[0].astype(np.int64)
+        else:
+            low, high, last = rows(Stream.OUTLINE_FLOAT, 3)
+            steps, times_ms, nan_counts, min_steps, max_steps = rows(Stream.OUTLINE_INT, 5)
+        counts = np.full(n, window, np.int64)
+        counts[-1] = count - int(starts[-1])
+        return Buckets(counts, nan_counts, low, high, last, min_steps, max_steps, steps, times_ms)
 
     def summaries(self) -> list[SeriesSummary]:
         """Return a summary of each series that has points, in the order of ``keys``.
@@ -187,10 +217,7 @@ class SegmentReader:
         filled = np.flatnonzero(counts)
         floats, ints = np.empty((5, len(counts))), np.empty((5, len(counts)), np.int64)
         is_long = counts >= LONG
-        m = int(is_long.sum())
-        if m:
-            floats[:, is_long] = self._table(Stream.STATISTICS_FLOAT, 5 * m).reshape(5, m)
-            ints[:, is_long] = self._table(Stream.STATISTICS_INT, 5 * m).reshape(5, m)
+        floats[:, is_long], ints[:, is_long] = self._long_statistics
         starts, moments = self._places
         short = filled[~is_long[filled]]
         short = short[np.argsort(starts[short])]
@@ -202,6 +229,24 @@ class SegmentReader:
             floats[:, short], ints[:, short] = result.floats, result.ints
         result = Statistics(counts[filled], floats[:, filled], ints[:, filled])
         return result.summaries([keys[i] for i in filled.tolist()])
+
+    def short(self) -> tuple[NDArray[np.intp], Points]:
+        """Return the points of all short series, each in arrival order, and the position of each in ``keys``."""
+        counts = self.counts
+        starts, moments = self._places
+        series = np.flatnonzero((counts > 0) & (counts < LONG))
+        series = series[np.argsort(starts[series])]
+        n = counts[series]
+        index = np.repeat(series, n)
+        at = np.arange(len(index)) - np.repeat(np.cumsum(n) - n, n) + moments[index]
+        base, stop = (int(at.min()), int(at.max()) + 1) if len(at) else (0, 0)
+        first = int(starts[series[0]]) if len(series) else 0
+        return index, Points(
+            self._numbers(Stream.STEP, base, stop)[at - base],
+            self._numbers(Stream.EPOCH, base, stop)[at - base],
+            self._numbers(Stream.TIME, base, stop)[at - base],
+            self._numbers(Stream.VALUE, first, first + len(index)),
+        )
 
     # ------------------------------------------------------------------------------------------- the parts
 
@@ -260,14 +305,15 @@ class SegmentReader:
         return starts, (np.cumsum(sizes) - sizes)[timelines]
 
     @cached_property
-    def _overviews(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        w = int(_windows(self.counts).sum())
-        floats = self._table(Stream.OVERVIEW_FLOAT, 3 * w).reshape(3, w)
-        return floats, self._table(Stream.OVERVIEW_INT, 2 * w).reshape(2, w)
+    def _long_statistics(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The stored statistics (5, m) of the long series, rows as in ``Statistics``."""
+        m = int((self.counts >= LONG).sum())
+        floats, ints = self._table(Stream.STATISTICS_FLOAT, 5 * m), self._table(Stream.STATISTICS_INT, 5 * m)
+        return floats.reshape(5, m), ints.reshape(5, m)
 
     @cached_property
-    def _directory(self) -> dict[int, _Columns]:
-        """The columns of each stream; streams that this release does not know are left alone."""
+    def _directory(self) -> NDArray[Any]:
+        """What is known of each column, (columns,) of DIRECTORY_ENTRY."""
         where = self._footer.directory
         data = self._bytes(where.offset, where.length, "directory", where.crc)
         if len(data) != self._footer.columns * DIRECTORY_ENTRY.itemsize:
@@ -279,12 +325,21 @@ class SegmentReader:
         if bad.any():
             entry = entries[bad][0]
             raise self._damage(where.offset, f"directory: no such column can be: {entry}")
-        result = {}
-        for stream in Stream:
-            mine = entries[entries["stream"] == stream]
-            firsts = [0, *np.cumsum(mine["count"], dtype=np.int64).tolist()]
-            result[int(stream)] = _Columns(mine.tolist(), firsts)
-        return result
+        return entries
+
+    def _columns(self, stream: Stream) -> _Columns:
+        """Return the columns of a stream; streams that this release does not know are left alone."""
+        if stream not in self._streams:
+            entries = self._directory
+            mine = entries[entries["stream"] == int(stream)]
+            self._streams[stream] = _Columns(mine.tolist(), [0, *np.cumsum(mine["count"], dtype=np.int64).tolist()])
+        return self._streams[stream]
+
+    def _count(self, i: int) -> int:
+        counts = self.counts
+        if not 0 <= i < len(counts):
+            raise IndexError(f"series {i} of {len(counts)} in {self.path}")
+        return int(counts[i])
 
     def _table(self, stream: Stream, expected: int | None = None) -> NDArray[Any]:
         """Read a whole stream; of one number a series where no length is given."""
@@ -293,13 +348,13 @@ class SegmentReader:
         return self._numbers(stream, 0, n)
 
     def _expect(self, stream: Stream, n: int) -> None:
-        total = self._directory[stream].firsts[-1]
+        total = self._columns(stream).firsts[-1]
         if total != n:
             raise self._bad(stream, f"{total} numbers, expected {n}")
 
     def _numbers(self, stream: Stream, start: int, stop: int) -> NDArray[Any]:
         """Read numbers ``start`` to ``stop`` of a stream."""
-        entries, firsts = self._directory[stream]
+        entries, firsts = self._columns(stream)
         out = np.empty(stop - start, stream.dtype)
         at = start
         while at < stop:
@@ -356,7 +411,8 @@ class SegmentReader:
             version = parse_header(self._bytes(0, HEADER_SIZE, "header"))
             if version > VERSION:
                 raise StoreVersionError(
-                    f"{self.path}: segment format {version}, this release reads up to {VERSION}: update frameworm"
+                    f"{self.path}: segment format {version}, this release reads up to {VERSION}: upgrade with "
+                    "`pip install --upgrade frameworm`"
                 )
             if end < HEADER_SIZE:
                 raise self._damage(
@@ -391,13 +447,8 @@ class SegmentReader:
 
     def _bad(self, stream: Stream, what: str) -> SegmentDamageError:
         """Damage of a whole stream."""
-        entries = self._directory[stream].entries
+        entries = self._columns(stream).entries
         return self._damage(entries[0][0] if entries else self._footer.directory.offset, f"{stream.name}: {what}")
 
     def _damage(self, offset: int, what: str) -> SegmentDamageError:
         return SegmentDamageError(self.path, offset, what)
-
-
-def _windows(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Windows of each series' overview."""
-    return np.where(counts >= LONG, -(-counts // WINDOW), 0)

@@ -25,6 +25,7 @@ __all__ = [
     "GROUP_LONG",
     "HEADER_SIZE",
     "LONG",
+    "OUTLINE",
     "VERSION",
     "WINDOW",
     "Footer",
@@ -48,6 +49,9 @@ GROUP_LONG: Final = 2
 
 WINDOW: Final = 256
 """An overview has one entry for so many points of a long series; the last may cover fewer."""
+
+OUTLINE: Final = 4_096
+"""An outline, the coarser overview, has one entry for so many points, a multiple of WINDOW."""
 
 _MAGIC: Final = b"\x93FWS\r\n\x1a\n"  # not text, and shows a transfer that changed line ends
 _END_MAGIC: Final = b"FWSEGEND"
@@ -74,7 +78,8 @@ DIRECTORY_ENTRY: Final = np.dtype(
 class Stream(IntEnum):
     """A run of numbers of one type, cut into columns; numbers are never reused.
 
-    Below, series are counted as in the text section, ``m`` of them are long, ``w`` windows cover these.
+    Below, series are counted as in the text section, ``m`` of them are long, ``w`` windows and ``o``
+    entries of outlines cover these.
     """
 
     COUNT = 0
@@ -89,14 +94,18 @@ class Stream(IntEnum):
     EPOCH = 9
     TIME = 10
     VALUE = 11
+    OVERVIEW_NAN = 12
+    OVERVIEW_STEPS = 13
+    OUTLINE_FLOAT = 14
+    OUTLINE_INT = 15
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Type of its numbers."""
-        return np.dtype(_STREAM_TYPES[self])
+        return _STREAM_TYPES[self]
 
 
-_STREAM_TYPES: Final = ("u4", "u4", "u4", "u4", "f8", "i8", "f8", "i8", "i8", "i4", "i8", "f8")
+_STREAM_TYPES: Final = tuple(map(np.dtype, "u4 u4 u4 u4 f8 i8 f8 i8 i8 i4 i8 f8 u4 i8 f8 i8".split()))
 
 
 class LayoutError(ValueError):

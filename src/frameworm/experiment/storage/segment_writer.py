@@ -21,13 +21,14 @@ from frameworm.experiment.storage.segment_layout import (
     GROUP_LONG,
     HEADER_SIZE,
     LONG,
+    OUTLINE,
     WINDOW,
     Footer,
     Section,
     Stream,
     pack_header,
 )
-from frameworm.experiment.storage.series import sort_by_series, statistics, take
+from frameworm.experiment.storage.series import bucketed, merged, sort_by_series, statistics, take
 
 __all__ = ["write_segment"]
 
@@ -280,14 +281,22 @@ def _add_long(
     encoder.add_stream(Stream.STATISTICS_FLOAT, result.floats.ravel())
     encoder.add_stream(Stream.STATISTICS_INT, result.ints.ravel())
 
-    windows = np.concatenate(
-        [np.arange(stop - n, stop, WINDOW) for n, stop in zip(counts.tolist(), stops.tolist(), strict=True)]
-    )
-    with np.errstate(invalid="ignore"):
-        low, high = np.fmin.reduceat(values, windows), np.fmax.reduceat(values, windows)
-    last = at(np.append(windows[1:], len(values)) - 1)
-    encoder.add_stream(Stream.OVERVIEW_FLOAT, np.concatenate([low + 0.0, high + 0.0, last.values]))
-    encoder.add_stream(Stream.OVERVIEW_INT, np.concatenate([last.steps, last.times_ms]))
+    def starts(of: NDArray[np.intp], size: int) -> NDArray[np.intp]:
+        ends = np.cumsum(of)
+        return np.concatenate(
+            [np.arange(end - n, end, size) for n, end in zip(of.tolist(), ends.tolist(), strict=True)]
+        )
+
+    mine = take(points, slice(base, None) if order is None else order[base:])
+    overview = bucketed(mine, starts(counts, WINDOW))
+    outline = merged(overview, starts(-(-counts // WINDOW), OUTLINE // WINDOW))
+    encoder.add_stream(Stream.OVERVIEW_FLOAT, np.concatenate([overview.min, overview.max, overview.last]))
+    encoder.add_stream(Stream.OVERVIEW_INT, np.concatenate([overview.steps, overview.times_ms]))
+    encoder.add_stream(Stream.OVERVIEW_NAN, overview.nan_counts)
+    encoder.add_stream(Stream.OVERVIEW_STEPS, np.concatenate([overview.min_steps, overview.max_steps]))
+    encoder.add_stream(Stream.OUTLINE_FLOAT, np.concatenate([outline.min, outline.max, outline.last]))
+    ints = (outline.steps, outline.times_ms, outline.nan_counts, outline.min_steps, outline.max_steps)
+    encoder.add_stream(Stream.OUTLINE_INT, np.concatenate(ints))
 
 
 def _replace(path: Path, parts: Sequence[bytes]) -> None:

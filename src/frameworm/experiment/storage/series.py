@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frameworm.experiment.model import Points, SeriesKey, SeriesSummary
+from frameworm.experiment.model import Buckets, Points, SeriesKey, SeriesSummary
 
-__all__ = ["Statistics", "sort_by_series", "statistics", "summarize", "take"]
+__all__ = ["Statistics", "bucketed", "merged", "sort_by_series", "statistics", "summarize", "take"]
 
 FLOATS = ("first", "last", "min", "max", "sum")
 INTS = ("nan_count", "last_step", "last_epoch", "first_time_ms", "last_time_ms")
@@ -40,8 +40,7 @@ class Statistics:
         nan_count, last_step, last_epoch, first_time_ms, last_time_ms = self.ints.tolist()
         names = [key.name for key in keys]
         contexts = [key.context for key in keys]
-        # positional, in the order of SeriesSummary: 1 µs each
-        rows = zip(
+        rows = zip(  # in the order of SeriesSummary's fields
             names, contexts, self.counts.tolist(), nan_count, first, last, low, high, total,
             last_step, last_epoch, first_time_ms, last_time_ms, strict=True,
         )  # fmt: skip
@@ -92,7 +91,53 @@ def statistics(counts: NDArray[np.int64], values: NDArray[np.float64], first: Po
     return Statistics(counts, floats, ints)
 
 
-def take(points: Points, positions: NDArray[np.intp]) -> Points:
+def bucketed(points: Points, starts: NDArray[np.intp]) -> Buckets:
+    """Return points in buckets.
+
+    Args:
+        points: (n,) in arrival order.
+        starts: (b,) position of each bucket's first point, ascending; the first is 0.
+    """
+    ends = np.append(starts, len(points))[1:]
+    lasts = ends - 1
+    with np.errstate(invalid="ignore"):
+        low, high = np.fmin.reduceat(points.values, starts), np.fmax.reduceat(points.values, starts)
+    nan = np.isnan(points.values)
+    return Buckets(
+        counts=ends - starts,
+        nan_counts=np.add.reduceat(nan, starts, dtype=np.int64) if nan.any() else np.zeros(len(starts), np.int64),
+        min=low + 0.0,
+        max=high + 0.0,
+        last=points.values[lasts],
+        min_steps=np.minimum.reduceat(points.steps, starts),
+        max_steps=np.maximum.reduceat(points.steps, starts),
+        steps=points.steps[lasts],
+        times_ms=points.times_ms[lasts],
+    )
+
+
+def merged(buckets: Buckets, starts: NDArray[np.intp]) -> Buckets:
+    """Return runs of buckets as one bucket each.
+
+    Args:
+        buckets: (n,) each array.
+        starts: (b,) position of the first of each run, ascending; the first is 0.
+    """
+    lasts = np.append(starts[1:], len(buckets.counts)) - 1
+    return Buckets(
+        counts=np.add.reduceat(buckets.counts, starts),
+        nan_counts=np.add.reduceat(buckets.nan_counts, starts),
+        min=np.fmin.reduceat(buckets.min, starts),
+        max=np.fmax.reduceat(buckets.max, starts),
+        last=buckets.last[lasts],
+        min_steps=np.minimum.reduceat(buckets.min_steps, starts),
+        max_steps=np.maximum.reduceat(buckets.max_steps, starts),
+        steps=buckets.steps[lasts],
+        times_ms=buckets.times_ms[lasts],
+    )
+
+
+def take(points: Points, positions: NDArray[np.intp] | slice) -> Points:
     """Return the points at these positions."""
     return Points(
         points.steps[positions], points.epochs[positions], points.times_ms[positions], points.values[positions]
