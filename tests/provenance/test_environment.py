@@ -210,3 +210,57 @@ def test_a_failing_nvidia_smi_means_no_gpus(tmp_path: Path) -> None:
     tool.write_text("#!/bin/sh\necho no devices were found\nexit 6\n")
     tool.chmod(0o755)
     assert run_slow(tmp_path, tools=tmp_path)["gpus"] == []
+
+
+def test_the_file_that_standard_input_is(tmp_path: Path) -> None:
+    given = tmp_path / "given.txt"
+    given.write_text("1 2 3")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", QUICK]
+    with open(given) as file:
+        done = subprocess.run(command, env=environment, stdin=file, capture_output=True, check=True)
+    assert json.loads(done.stdout)["stdin"] == str(given)
+    done = subprocess.run(command, env=environment, input=b"1 2 3", capture_output=True, check=True)
+    assert json.loads(done.stdout)["stdin"] is None
+
+
+def test_umask_and_locale_are_those_of_the_process() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C.UTF-8"}
+    done = subprocess.run([sys.executable, "-c", QUICK], env=environment, umask=0o027, capture_output=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["umask"] == "0027"
+    assert found["locale"] == "LC_CTYPE=C.UTF-8"
+
+
+def test_libraries_tell_what_they_compute_with_only_when_imported() -> None:
+    script = "import json, sys; from frameworm.experiment.provenance.environment import capture_slow\n"
+    script += "before = capture_slow()\nimport numpy\nafter = capture_slow()\n"
+    script += "print(json.dumps([before['blas'], before['cuda'], after['blas'], 'torch' in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    before, cuda, after, torch = json.loads(done.stdout)
+    assert (before, cuda, torch) == (None, None, False)
+    assert {"name", "version"} <= after.keys()
+
+
+def test_cpu_flags_are_sorted(slow: dict[str, Any]) -> None:
+    assert slow["cpu_flags"] == sorted(slow["cpu_flags"])
+    if os.uname().machine == "x86_64":
+        assert "sse2" in slow["cpu_flags"]
+
+
+CONTAINER = "0f" * 32
+MOUNTS = [
+    f"/var/lib/docker/containers/{CONTAINER}/hostname /etc/hostname rw",
+    f"12:cpu:/docker/{CONTAINER}",
+    f"0::/machine.slice/libpod-{CONTAINER}.scope",
+    f"0::/kubepods.slice/cri-containerd-{CONTAINER}.scope",
+    f"/var/lib/containers/storage/overlay-containers/{CONTAINER}/userdata/hosts",
+]
+
+
+@pytest.mark.parametrize("line", MOUNTS)
+def test_the_id_of_a_container_is_found_wherever_it_stands(line: str) -> None:
+    from frameworm.experiment.provenance.environment import container_id
+
+    assert container_id(f"first line\n{line}\nlast") == CONTAINER
+    assert container_id("/home/me/data/" + "0f" * 32) is None

@@ -42,7 +42,9 @@ def repo(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def provenance(tmp_path: Path) -> Path:
-    return tmp_path / "exp_001_x" / "provenance"
+    folder = tmp_path / "exp_001_x" / "provenance"
+    folder.parent.mkdir()
+    return folder
 
 
 def capture(cwd: Path, provenance: Path, timeout_s: float = 20.0) -> dict[str, Any]:

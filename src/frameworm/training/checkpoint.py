@@ -76,7 +76,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         )
     if version > FORMAT:
         raise InputError(
-            f"{path} has checkpoint format {version}; this release reads up to {FORMAT}: upgrade frameworm"
+            f"{path} has checkpoint format {version}; this release reads up to {FORMAT}: upgrade with "
+            "`pip install --upgrade frameworm`"
         )
     return content
 

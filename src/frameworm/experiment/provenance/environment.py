@@ -6,8 +6,11 @@ looked for on disk or asked of other programs, on a background thread.
 
 from __future__ import annotations
 
+import _locale  # not ``locale``, whose import takes 1 ms
+import functools
 import os
 import re
+import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -40,15 +43,25 @@ _VARIABLE_PREFIXES = tuple(
 # SLURM_JWT is a login; others of the kind are to be expected behind any prefix.
 _SECRET_NAME = re.compile(r"TOKEN(?!IZER)|SECRET|PASSW|CREDENTIAL|JWT|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)
 
+# /var/lib/docker/containers/<id>/hostname, /docker/<id>, libpod-<id>.scope, cri-containerd-<id>.scope, …
+_CONTAINER = re.compile(r"(?:containers?|docker|libpod|crio|containerd|kubepods\S*)[-/:]([0-9a-f]{64})\b")
+
+
+def is_recorded(variable: str) -> bool:
+    """Whether an environment variable is among those that are recorded."""
+    listed = variable in _VARIABLES or variable.startswith(_VARIABLE_PREFIXES)
+    return listed and not _SECRET_NAME.search(variable)
+
 
 def capture_quick() -> dict[str, Any]:
     """Return what this process knows of itself; takes 0.1 ms, starts nothing, asks no server.
 
     Returns:
         ``command`` (the whole command line, interpreter and its options included, secrets masked), ``cwd``,
-        ``executable``, ``python_version``, ``python_implementation``, ``pid``, ``host``, ``user`` (None where
-        the environment does not say; ``capture_slow`` knows), ``platform``, ``machine``, ``time_zone``,
-        ``utc_offset_s`` and ``variables`` (those of an allow-list, secrets masked).
+        ``stdin`` (path of the file that standard input is read from, or None), ``executable``, ``python_version``,
+        ``python_implementation``, ``pid``, ``host``, ``user`` (None where the environment does not say;
+        ``capture_slow`` knows), ``platform``, ``machine``, ``time_zone``, ``utc_offset_s``, ``locale``, ``umask``
+        (such as ``0022``) and ``variables`` (those of an allow-list, secrets masked).
     """
     system = os.uname()
     local = time.localtime()
@@ -60,6 +73,7 @@ def capture_quick() -> dict[str, Any]:
     return {
         "command": mask_argv([_storable(word) for word in sys.orig_argv]),
         "cwd": _storable(cwd),
+        "stdin": _stdin(),
         "executable": _storable(sys.executable or ""),
         "python_version": f"{version.major}.{version.minor}.{version.micro}"
         + ("" if version.releaselevel == "final" else version.releaselevel[0] + str(version.serial)),
@@ -71,10 +85,10 @@ def capture_quick() -> dict[str, Any]:
         "machine": system.machine,
         "time_zone": _time_zone(local.tm_zone),
         "utc_offset_s": local.tm_gmtoff,
+        "locale": _locale_in_use(),
+        "umask": _umask(),
         "variables": {
-            name: mask_text(_storable(value))
-            for name, value in sorted(os.environ.items())
-            if (name in _VARIABLES or name.startswith(_VARIABLE_PREFIXES)) and not _SECRET_NAME.search(name)
+            name: mask_text(_storable(value)) for name, value in sorted(os.environ.items()) if is_recorded(name)
         },
     }
 
@@ -85,21 +99,34 @@ def capture_slow() -> dict[str, Any]:
     Returns:
         ``packages`` (distribution name to version), ``package_sources`` (name to ``url`` and, where given,
         ``editable``, ``vcs``, ``commit``, for what did not come from an index), ``cpu_model``, ``cpu_count``
-        (logical), ``cpu_count_physical``, ``cpu_count_usable`` (by this process), ``memory_bytes``, ``gpus``
-        (a list of ``name, memory_bytes, driver_version, uuid``), ``os_release``, ``libc``, ``user``. What cannot
+        (logical), ``cpu_count_physical``, ``cpu_count_usable`` (by this process), ``cpu_flags`` (sorted),
+        ``memory_bytes``, ``gpus`` (a list of ``name, memory_bytes, driver_version, uuid``), ``os_release``, ``libc``,
+        ``container`` (``id``, ``image``, ``image_id``, as far as they show), ``user``; and, of what is imported,
+        ``blas`` (NumPy's ``name, version, configuration``) and ``cuda`` (PyTorch's ``version, cudnn``). What cannot
         be found is None or empty.
     """
-    packages, sources = _distributions()
+    packages, sources = _distributions(tuple((folder, _modified_ns(folder)) for folder in sys.path))
+    return {"packages": packages, "package_sources": sources, **_machine(), "blas": _blas(), "cuda": _cuda()}
+
+
+@functools.cache
+def _machine() -> dict[str, Any]:
     return {
-        "packages": packages,
-        "package_sources": sources,
         **_cpu(),
         "memory_bytes": _memory_bytes(),
         "gpus": _gpus(),
         "os_release": _os_release(),
         "libc": _libc(),
+        "container": _container(),
         "user": _user(),
     }
+
+
+def _modified_ns(folder: str) -> int:
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def write_requirements(
@@ -124,7 +151,7 @@ def write_requirements(
             lines.append(f"{name} @ {source['vcs']}+{source['url']}@{source.get('commit', '')}".rstrip("@"))
         else:
             lines.append(f"{name} @ {source['url']}")
-    provenance_dir.mkdir(parents=True, exist_ok=True)
+    provenance_dir.mkdir(exist_ok=True)
     path = provenance_dir / REQUIREMENTS_NAME
     temporary = path.with_name(f"{REQUIREMENTS_NAME}.tmp")
     temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -146,8 +173,13 @@ def _time_zone(abbreviation: str) -> str:
     return _storable(named.lstrip(":")) or abbreviation
 
 
-def _distributions() -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
-    """Return versions of all installed distributions, and where those come from that are not from an index."""
+@functools.lru_cache(maxsize=1)
+def _distributions(_folders: tuple[tuple[str, int], ...]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Return versions of all installed distributions, and where those come from that are not from an index.
+
+    They are looked for once as long as ``sys.path`` and its folders' times of modification stay the same: a
+    hundred experiments in a loop need not read a hundred files each.
+    """
     from importlib import metadata
 
     packages: dict[str, str] = {}
@@ -192,14 +224,84 @@ def _source(direct_url: str | None) -> dict[str, Any] | None:
     return source
 
 
+def _locale_in_use() -> str:
+    """Return ``de_DE.UTF-8`` if it is so in every respect, else such as ``LC_CTYPE=C.UTF-8``, where it is not C."""
+    parts = _locale.setlocale(_locale.LC_ALL, None).split(";")
+    return ";".join(part for part in parts if not part.endswith("=C"))
+
+
+def _stdin() -> str | None:
+    """Return the file that standard input is, if it is one."""
+    try:
+        return _storable(os.readlink("/proc/self/fd/0")) if stat.S_ISREG(os.fstat(0).st_mode) else None
+    except OSError:
+        return None
+
+
+def _umask() -> str | None:
+    """Ask without setting it, as ``os.umask`` would, for a moment, for all threads."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            return next((line.split()[1] for line in file if line.startswith("Umask:")), None)
+    except OSError:
+        return None
+
+
+def _container() -> dict[str, str] | None:
+    """Return what tells the container that this runs in: Podman's own file, else the id among the mounts."""
+    try:
+        lines = Path("/run/.containerenv").read_text(encoding="utf-8", errors="replace").splitlines()
+        values = {name: value.strip('"') for name, _, value in (line.partition("=") for line in lines)}
+        names = {"id": "id", "image": "image", "image_id": "imageid"}
+        if found := {name: values[key] for name, key in names.items() if values.get(key)}:
+            return found
+    except OSError:
+        pass
+    for place in ("/proc/self/mountinfo", "/proc/self/cgroup"):
+        try:
+            text = Path(place).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        if identity := container_id(text):
+            return {"id": identity}
+    return None
+
+
+def container_id(text: str) -> str | None:
+    """Return the id of a container that a list of mounts or control groups names."""
+    found = _CONTAINER.search(text)
+    return found[1] if found else None
+
+
+def _blas() -> dict[str, Any] | None:
+    show = getattr(getattr(sys.modules.get("numpy"), "__config__", None), "show", None)
+    try:
+        found = show(mode="dicts")["Build Dependencies"]["blas"] if show is not None else {}
+    except (TypeError, KeyError):  # NumPy before 1.25
+        return None
+    names = {"name": "name", "version": "version", "configuration": "openblas configuration"}
+    return {name: found[key] for name, key in names.items() if found.get(key)} or None
+
+
+def _cuda() -> dict[str, Any] | None:
+    torch = sys.modules.get("torch")
+    version = getattr(getattr(torch, "version", None), "cuda", None)
+    if torch is None or version is None:
+        return None
+    return {"version": version, "cudnn": torch.backends.cudnn.version()}
+
+
 def _cpu() -> dict[str, Any]:
     import psutil
 
     model = None
+    flags: list[str] = []
     try:
         info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
         if found := re.search(r"^(?:model name|Model|cpu model)\s*:\s*(.+)$", info, re.MULTILINE):
             model = found[1].strip()
+        if found := re.search(r"^(?:flags|Features)\s*:\s*(.+)$", info, re.MULTILINE):
+            flags = sorted(found[1].split())
     except OSError:
         model = _ask(["sysctl", "-n", "machdep.cpu.brand_string"]).strip() or None
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -208,6 +310,7 @@ def _cpu() -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "cpu_count_physical": psutil.cpu_count(logical=False),
         "cpu_count_usable": usable,
+        "cpu_flags": flags,
     }
 
 

@@ -32,8 +32,10 @@ _SETTINGS = (
     "diff.relative=false",
     "diff.submodule=short",
 )
-_STATUS = "status --porcelain=v2 --branch -z --untracked-files=normal --no-renames --no-ahead-behind".split()
+_STATUS = "status --porcelain=v2 --branch -z --untracked-files=no --no-renames --no-ahead-behind".split()
 _STATUS.append("--ignore-submodules=untracked")
+_OTHERS = "ls-files -z --others --exclude-standard --full-name".split()
+_REMOTES = r"^(remote\..*\.url|branch\..*\.remote)$"
 _DIFF = "diff --binary --no-ext-diff --no-textconv --no-color -U3 --ignore-submodules=dirty".split()
 # Set inside a hook, these name the repository of the hook, not that of the folder we ask about.
 _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_NAMESPACE")
@@ -47,13 +49,19 @@ class GitCapture:
 
     def __init__(self, cwd: Path, provenance_dir: Path) -> None:
         self._cwd = cwd
-        self._provenance_dir = provenance_dir
+        self.provenance_dir = provenance_dir
+        """The experiment's; may be set anew before ``collect`` when the folder was moved."""
+        self.untracked: list[str] = []
+        """Every file that git neither tracks nor ignores, relative to the root; once collected."""
         self._status: _Git | None = None
+        self._others: _Git | None = None
+        self._remotes: _Git | None = None
         self._diff: _Git | None = None
         self._error = ""
+        self._root = ""
 
     @classmethod
-    def launch(cls, cwd: Path, provenance_dir: Path) -> GitCapture:
+    def launch(cls, cwd: Path, provenance_dir: Path, store: Path | None = None) -> GitCapture:
         """Start the git processes that read the working tree, without waiting for any.
 
         Costs 2 to 3 ms inside a repository and 30 µs outside one, however large the program is. Never raises.
@@ -61,13 +69,19 @@ class GitCapture:
         Args:
             cwd: any folder; what matters is the repository around it, if there is one.
             provenance_dir: where ``collect`` writes the diff; made when needed.
+            store: root of all experiments, whose files are not code: should it lie in the repository and not be
+                ignored there, thousands of files need not be looked at.
         """
         self = cls(cwd, provenance_dir)
-        if not any((folder / ".git").exists() for folder in (cwd, *cwd.parents)):
+        root = next((folder for folder in (cwd, *cwd.parents) if (folder / ".git").exists()), None)
+        if root is None:
             return self
+        self._root = str(root)
+        left_out = [f"--exclude=/{store.relative_to(root)}/"] if store and store.is_relative_to(root) else []
         try:
             self._diff = _Git(cwd, [*_DIFF, "HEAD"], limit_bytes=PATCH_LIMIT_BYTES)
             self._status = _Git(cwd, _STATUS)
+            self._others = _Git(cwd, [*_OTHERS, *left_out, ":/"])
         except FileNotFoundError:
             self._error = "git is not installed or not on PATH"
         except OSError as error:
@@ -92,18 +106,25 @@ class GitCapture:
         deadline = time.monotonic() + timeout_s
         found: dict[str, Any] = {}
         try:
-            if self._status is None or self._diff is None:
+            if self._status is None or self._diff is None or self._others is None:
                 return {"error": self._error} if self._error else {}
-            found["root"] = self._ask(["rev-parse", "--show-toplevel"], deadline).rstrip("\n")
-            found |= _parse_status(_text(self._status.output(deadline)))
-            found["remote"] = self._remote(found["branch"], deadline)
+            self._remotes = _Git(self._cwd, ["config", "-z", "--get-regexp", _REMOTES])
+            try:
+                found["root"] = self._root
+                found |= _parse_status(_text(self._status.output(deadline)))
+            except _ExitError:
+                self._ask(["rev-parse", "--show-toplevel"], deadline)  # whose message says why, if it fails as well
+                raise
+            self.untracked = [name for name in _text(self._others.output(deadline)).split("\0") if name]
+            found |= {"untracked": self.untracked[:UNTRACKED_LIMIT], "untracked_count": len(self.untracked)}
+            found["remote"] = self._remote(self._remotes, found["branch"], deadline)
             found |= self._save_patch(self._diff if found["commit"] else self._diff_of_unborn(deadline), deadline)
         except (OSError, _GitError) as error:
             if "not a git repository" in str(error):
                 return {}
             found["error"] = str(error)
         finally:
-            for process in (self._status, self._diff):
+            for process in (self._status, self._others, self._remotes, self._diff):
                 if process is not None:
                     process.kill()
         return found
@@ -111,11 +132,10 @@ class GitCapture:
     def _ask(self, args: Sequence[str], deadline: float) -> str:
         return _text(_Git(self._cwd, args, errors=True).output(deadline))
 
-    def _remote(self, branch: str | None, deadline: float) -> str | None:
+    def _remote(self, remotes: _Git, branch: str | None, deadline: float) -> str | None:
         """Return the URL of the branch's remote, else of ``origin``, else of the first one."""
-        pattern = r"^(remote\..*\.url|branch\..*\.remote)$"
         try:
-            listing = self._ask(["config", "-z", "--get-regexp", pattern], deadline)
+            listing = _text(remotes.output(deadline))
         except _ExitError:  # exit code 1: nothing matches
             return None
         settings: dict[str, str] = {}
@@ -138,8 +158,8 @@ class GitCapture:
             raw = raw[: raw.rfind(b"\ndiff --git ") + 1]
         patch = _mask_patch(raw)
         if patch:
-            self._provenance_dir.mkdir(parents=True, exist_ok=True)
-            path = self._provenance_dir / PATCH_NAME
+            self.provenance_dir.mkdir(exist_ok=True)
+            path = self.provenance_dir / PATCH_NAME
             temporary = path.with_name(f"{PATCH_NAME}.tmp")
             with open(temporary, "wb") as file:
                 file.write(patch)
@@ -147,7 +167,7 @@ class GitCapture:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         return {
-            "patch": f"{self._provenance_dir.name}/{PATCH_NAME}" if patch else None,
+            "patch": f"{self.provenance_dir.name}/{PATCH_NAME}" if patch else None,
             "patch_bytes": len(patch),
             "patch_truncated": diff.cut,
             "patch_masked": patch != raw,
@@ -247,23 +267,36 @@ class _Git:
                     os.killpg(self._pid, signal.SIGKILL)
 
 
+def read_patch(folder: Path, commit: str | None) -> tuple[bytes, bytes] | None:
+    """Return how the working tree around a folder differs from a commit: as it is, and with secrets masked.
+
+    Returns:
+        None if git cannot say, or the difference is larger than what is recorded.
+    """
+    if commit is None or not folder.is_dir():
+        return None
+    diff = _Git(folder, [*_DIFF, commit], limit_bytes=PATCH_LIMIT_BYTES)
+    try:
+        raw = diff.output(time.monotonic() + 60)
+    except _GitError:
+        return None
+    return None if diff.cut else (raw, _mask_patch(raw))
+
+
 def _text(raw: bytes) -> str:
     """Decode git's output; paths are bytes, and what is no UTF-8 is escaped so that it can be stored as text."""
     return raw.decode("utf-8", "backslashreplace")
 
 
 def _parse_status(listing: str) -> dict[str, Any]:
-    """Parse ``git status --porcelain=v2 --branch -z`` (without renames)."""
+    """Parse ``git status --porcelain=v2 --branch -z`` (without renames and untracked files)."""
     headers: dict[str, str] = {}
-    untracked: list[str] = []
     submodules: list[str] = []
     dirty = False
     for entry in listing.split("\0"):
         if entry.startswith("# "):
             name, _, value = entry[2:].partition(" ")
             headers[name] = value
-        elif entry.startswith("? "):
-            untracked.append(entry[2:])
         elif entry.startswith(("1 ", "u ")):
             dirty = True
             sub = entry.split(" ", 3)[2]  # "N..." or "S<commit changed><modified><untracked>"
@@ -274,8 +307,6 @@ def _parse_status(listing: str) -> dict[str, Any]:
         "commit": None if commit == "(initial)" else commit,
         "branch": None if branch == "(detached)" else branch,
         "dirty": dirty,
-        "untracked": untracked[:UNTRACKED_LIMIT],
-        "untracked_count": len(untracked),
         "submodules_dirty": submodules,
     }
 
