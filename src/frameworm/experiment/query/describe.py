@@ -45,8 +45,11 @@ def describe(reader: ExperimentReader) -> dict[str, Any]:
         "git_hash": info.git_hash,
         "git_dirty": info.git_dirty,
         "environment": info.environment,
+        "parent": info.parent,
+        "rewinds": [{"step": one["step"], "time": utc_time(one["time_ms"])} for one in info.rewinds],
         "writers": list(info.writers),
         "damage": [str(damage) for damage in reader.damage],
+        "missing": reader.missing,
         "path": str(reader.exp_dir),
     }
 

@@ -1,153 +1,186 @@
 """Reading one experiment's folder: its events folded into an ``ExperimentInfo``, its points as arrays.
 
-Live, crashed and ended experiments are read alike: each writer's journal, or the segment it was sealed to, is one
-source; sources are taken in the order of their names' numbers.
+Live, crashed and ended experiments are read alike. Whoever watches a live one keeps its reader and refreshes it.
 """
 
 from __future__ import annotations
 
 import difflib
 import heapq
+import operator
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-
-from frameworm.experiment.config import load_json
-from frameworm.experiment.errors import DamageError, MetricNotFoundError
+from frameworm.experiment.errors import DamageError, InputError, MetricNotFoundError, StoreError, tell
 from frameworm.experiment.model import (
     SYSTEM_CONTEXT,
+    Buckets,
     ExperimentInfo,
     Points,
     SeriesKey,
     SeriesSummary,
     default_context,
 )
+from frameworm.experiment.query.downsample import downsample, joined
+from frameworm.experiment.query.line import Cut, Piece, line, parts, places
+from frameworm.experiment.query.lineage import missing, parent_folder
+from frameworm.experiment.query.sources import Source, WriterPart, open_sources
 from frameworm.experiment.recording.fold import Fold
-from frameworm.experiment.recording.journal import WriterName, read_journal
-from frameworm.experiment.recording.liveness import is_alive
-from frameworm.experiment.storage.folder import LOGS, read_metadata
-from frameworm.experiment.storage.segment import SegmentReader
-from frameworm.experiment.storage.series import summarize
-
-
-class _Source(Protocol):
-    """One writer's record: a journal or the segment it was sealed to."""
-
-    name: WriterName
-    keys: list[SeriesKey]
-    events: list[dict[str, Any]]
-    heartbeat_ms: int
-
-    def read(self, position: int) -> Points: ...
-
-    def summaries(self) -> list[SeriesSummary]: ...
-
-
-class _Journal:
-    def __init__(self, path: Path, name: WriterName) -> None:
-        self.name = name
-        self.heartbeat_ms = path.stat().st_mtime_ns // 1_000_000
-        self._contents = read_journal(path)
-        self.keys = self._contents.keys
-        self.events = self._contents.events
-        self.damage: list[DamageError] = list(self._contents.damage)
-
-    def read(self, position: int) -> Points:
-        return self._contents.read(position)
-
-    def summaries(self) -> list[SeriesSummary]:
-        index, points = self._contents.columns()
-        return summarize(self.keys, index, points)
-
-
-class _Segment:
-    def __init__(self, path: Path, name: WriterName) -> None:
-        self.name = name
-        self.heartbeat_ms = 0
-        self._reader = SegmentReader(path)
-        self.events = [load_json(line) for line in self._reader.events().splitlines()]
-        self.damage: list[DamageError] = []
-
-    @property
-    def keys(self) -> list[SeriesKey]:
-        return self._reader.keys
-
-    def read(self, position: int) -> Points:
-        return self._reader.read(position)
-
-    def summaries(self) -> list[SeriesSummary]:
-        return self._reader.summaries()
-
-
-def _open_sources(logs_dir: Path) -> tuple[list[_Journal | _Segment], list[DamageError]]:
-    """Open every source in reading order; a journal that is sealed meanwhile is looked for again."""
-    for attempt in range(5):
-        names: dict[WriterName, bool] = {}
-        try:
-            for entry in logs_dir.iterdir():
-                name = WriterName.parse(entry.name)
-                if name is not None:
-                    names[name] = names.get(name, False) or entry.name.endswith(".seg")
-        except (FileNotFoundError, NotADirectoryError):
-            return [], []
-        sources: list[_Journal | _Segment] = []
-        damage: list[DamageError] = []
-        try:
-            for name in sorted(names):
-                sealed = names[name]
-                try:
-                    kind = _Segment if sealed else _Journal
-                    source = kind(logs_dir / (name.segment if sealed else name.journal), name)
-                except DamageError as error:
-                    damage.append(error)
-                    if not sealed or not (logs_dir / name.journal).exists():
-                        continue
-                    source = _Journal(logs_dir / name.journal, name)
-                damage += source.damage
-                sources.append(source)
-        except FileNotFoundError:
-            if attempt == 4:
-                raise
-            continue
-        return sources, damage
-    raise AssertionError("unreachable")
+from frameworm.experiment.recording.liveness import file_clock_ms, is_alive
+from frameworm.experiment.storage.folder import HIDDEN, LOGS, read_metadata
 
 
 class ExperimentReader:
-    """Everything recorded in one experiment's folder, as of the moment of opening.
+    """Everything recorded in one experiment's folder, as of the moment of opening or of the last ``refresh``.
 
-    Any thread may read. Nothing is written, no lock is taken.
+    Of a fork it is the whole line: what it inherits, read from its parent's folder, and then its own points. What an
+    experiment rewound is left out.
+
+    Any thread may read, but not while another refreshes. Nothing is written, no lock is taken.
 
     Attributes:
         info: all but the points.
-        damage: what could not be read; the rest is there.
+        damage: what could not be read; the rest is there. What is found in points, or in a parent, is added as it
+            is read.
     """
 
-    def __init__(self, exp_dir: Path) -> None:
+    def __init__(self, exp_dir: Path, *, own: bool = False, _rewinds: int | None = None, _heirs: int = 0) -> None:
         """Open the folder.
+
+        Args:
+            exp_dir: the experiment's folder.
+            own: all points that lie in this folder, and no others: those that were rewound, nothing inherited.
 
         Raises:
             StoreError: it is not an experiment's folder.
         """
         self.exp_dir = exp_dir
-        self._sources, self.damage = _open_sources(exp_dir / LOGS)
+        self._own, self._rewinds, self._heirs = own, _rewinds, _heirs
+        self._sources, self.damage, _ = open_sources(exp_dir / LOGS)
+        self._folded = self.fold()
+        self._where: dict[SeriesKey, list[tuple[Piece, int]]] | None = None
+        self._nameless: list[DamageError] = []
+        self._line: list[Piece] | None = None
+        self._inherited: list[Cut] | None = None
+        self._parent: ExperimentReader | None = None
+        self._missing = ""
         self.info = self._info()
-        self._where: dict[SeriesKey, list[tuple[int, int]]] | None = None
+
+    def refresh(self) -> bool:
+        """Take in what was recorded since; of a journal only what was appended is read.
+
+        Looking in vain takes 0.1 ms. Not while another thread reads.
+
+        Returns:
+            whether there is anything new: points, events, or a writer found dead.
+
+        Raises:
+            StoreError: the folder is an experiment's no longer.
+        """
+        status, told = self.info.status, {part.journal: len(part.events) for part in self._parts()}
+        self._sources, self.damage, changed = open_sources(self.exp_dir / LOGS, self._sources)
+        if self._inherited is not None:
+            if self._refresh_parent():
+                changed, self._inherited = True, None
+            elif self._parent is not None:
+                self.damage += self._parent.damage
+        if changed:
+            self._where = self._line = None
+            if told.keys() != {part.journal for part in self._parts()} or any(
+                event["type"] not in ("check", "heartbeat")
+                for part in self._parts()
+                for event in part.events[told[part.journal] :]
+            ):
+                self._folded = self.fold()
+        self.info = self._info()
+        return changed or self.info.status != status
+
+    def _parts(self) -> Iterator[WriterPart]:
+        return (part for source in self._sources for part in source.parts)
+
+    # ------------------------------------------------------------------------------------------ the line
+
+    @property
+    def missing(self) -> str:
+        """What a fork should inherit and cannot, because its parent is gone or unreadable; empty if nothing."""
+        self._pieces()
+        return self._missing or (self._parent.missing if self._parent is not None else "")
+
+    def chain(self) -> list[Path]:
+        """Return the folders whose points are shown: the first ancestor's, down to this one's."""
+        self._pieces()
+        return [*(self._parent.chain() if self._parent is not None else ()), self.exp_dir]
+
+    def until(self, step: int, *, inherited: bool = True) -> Cut:
+        """Return what a fork at this step inherits; or, not ``inherited``, what is left once it is rewound."""
+        return Cut(self._pieces(), step, inherited=inherited, note=self._note)
+
+    def _pieces(self) -> list[Piece]:
+        """Return what is read, in reading order."""
+        if self._line is None:
+            if self._own:
+                self._line = list(self._sources)
+            else:
+                if self._inherited is None:
+                    self._inherited = self._inherit()
+                rewound = bool(self.info.rewinds)
+                self._line = (
+                    line(self._inherited, self._sources, self._rewinds, self._note)
+                    if rewound
+                    else [*self._inherited, *self._sources]
+                )
+        return self._line
+
+    def _inherit(self) -> list[Cut]:
+        """Open what this experiment forks."""
+        origin = self.info.forked_from
+        if not origin:
+            return []
+        root, parent, lacking = self.exp_dir.parent, None, ""
+        folder = parent_folder(root, origin)
+        if folder is None or self._heirs >= _MOST_HEIRS:
+            lacking = missing(root, origin)
+        else:
+            try:
+                parent = ExperimentReader(folder, _rewinds=origin.get("rewinds"), _heirs=self._heirs + 1)
+            except (StoreError, OSError) as error:
+                lacking = f"{missing(root, origin, there=True)}: {error}"
+        self._parent, self._missing = parent, lacking
+        if parent is None:
+            return []
+        for damage in parent.damage:
+            self._note(damage, "")
+        return [Cut(parent._pieces(), origin["step"], inherited=True, note=self._note)]
+
+    def _refresh_parent(self) -> bool:
+        """Return whether what is inherited may be more, or less, than it was."""
+        if self._parent is None:
+            return bool(self._missing)
+        try:
+            return self._parent.refresh()
+        except (StoreError, OSError):
+            return True
+
+    def _note(self, damage: DamageError, consequence: str) -> None:
+        """Keep what is damaged; what is left out for it is told once."""
+        if all(str(damage) != str(known) for known in self.damage):
+            self.damage.append(damage)
+            if consequence:
+                tell(f"{damage}; {consequence}")
 
     # ------------------------------------------------------------------------------------------ points
 
-    def _places(self) -> dict[SeriesKey, list[tuple[int, int]]]:
-        """Return for each series where its points lie: (source, position there)."""
+    def _places(self) -> dict[SeriesKey, list[tuple[Piece, int]]]:
+        """Return for each series where its points lie: the piece of the line, and the position there."""
         if self._where is None:
-            where: dict[SeriesKey, list[tuple[int, int]]] = {}
-            for number, source in enumerate(self._sources):
-                for position, key in enumerate(source.keys):
-                    where.setdefault(key, []).append((number, position))
-            self._where = where
+            self._nameless.clear()
+            self._where = places(self._pieces(), self._nameless.append)
+            for damage in self._nameless:
+                self._note(damage, "")
         return self._where
 
     def keys(self) -> list[SeriesKey]:
@@ -159,9 +192,12 @@ class ExperimentReader:
 
         Raises:
             MetricNotFoundError: it was not logged; the message suggests the nearest names.
+            DamageError: it is not found, and a file is damaged so that the names in it are lost.
         """
         contexts = [key.context for key in self._places() if key.name == name]
         if not contexts:
+            if self._nameless:  # it may be in there
+                raise self._nameless[0]
             names = list(dict.fromkeys(key.name for key in self._places() if key.context != SYSTEM_CONTEXT))
             near = difflib.get_close_matches(name, names, n=3)
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has {_some(names)}"
@@ -179,21 +215,59 @@ class ExperimentReader:
             MetricNotFoundError: there is no such series.
             DamageError: its bytes are damaged.
         """
+        return joined([piece.read(position) for piece, position in self._found(name, context)])
+
+    def read_downsampled(
+        self,
+        name: str,
+        context: str | None = None,
+        *,
+        points: int = 1000,
+        steps: tuple[int | None, int | None] | None = None,
+    ) -> Buckets:
+        """Return one series in a few buckets, as a chart needs it: 1 ms for a million points, 20 for a hundred.
+
+        A bucket stands for a run of points that arrived one after the other. The buckets cover every point
+        exactly once, so that no smallest or largest value is lost; the first is the first point alone, and the
+        last ends with the last point. Where there are no more than ``points`` points, each has a bucket of its
+        own. The same folder gives the same buckets.
+
+        Steps are not taken to ascend: with ``steps``, every point in the range is found wherever it lies, and the
+        order stays that of arrival.
+
+        Args:
+            name: the metric.
+            context: train, val, …; None means the one of ``default_context``.
+            points: at most so many buckets, 2 or more.
+            steps: smallest and largest step wanted, both included; None for no bound.
+
+        Raises:
+            InputError: ``points`` or ``steps`` is not as above.
+            MetricNotFoundError: there is no such series.
+            DamageError: its bytes are damaged.
+
+        Source: M4 aggregation (Jugel et al., PVLDB 7(10), 2014); see ``query.downsample``.
+        """
+        limit, wanted = _limits(points, steps)
+        found = self._found(name, context)
+        try:
+            return downsample([part for piece, at in found for part in parts(piece, at)], limit, wanted)
+        except DamageError:
+            if not self._inherited:
+                raise
+            return downsample([piece.read(position) for piece, position in found], limit, wanted)
+
+    def _found(self, name: str, context: str | None) -> list[tuple[Piece, int]]:
+        """Return where the points of a series lie."""
+        if context is not None and (known := self._places().get(SeriesKey(name, context))) is not None:
+            return known  # without looking through all names: reading 10,000 series one by one takes 1 s, not 11
         contexts = self.contexts(name)
         chosen = default_context(contexts) if context is None else context
         if chosen not in contexts:
             raise MetricNotFoundError(
                 f"{self.info.experiment_id} has metric {name!r} in {_some(contexts)}, not in {chosen!r}"
             )
-        parts = [self._sources[s].read(position) for s, position in self._places()[SeriesKey(name, chosen)]]
-        if len(parts) == 1:
-            return parts[0]
-        return Points(
-            steps=np.concatenate([p.steps for p in parts]),
-            epochs=np.concatenate([p.epochs for p in parts]),
-            times_ms=np.concatenate([p.times_ms for p in parts]),
-            values=np.concatenate([p.values for p in parts]),
-        )
+        return self._places()[SeriesKey(name, chosen)]
 
     def read_all(self, name: str) -> dict[str, Points]:
         """Return the points of a metric in each of its contexts."""
@@ -202,11 +276,11 @@ class ExperimentReader:
     def summaries(self) -> list[SeriesSummary]:
         """Return a summary of every series that has points, in the order of ``keys``."""
         merged: dict[SeriesKey, SeriesSummary] = {}
-        for source in self._sources:
+        for piece in self._pieces():
             try:
-                found = source.summaries()
+                found = piece.summaries()
             except DamageError as error:
-                self.damage.append(error)
+                self._note(error, "")
                 continue
             for summary in found:
                 key = SeriesKey(summary.name, summary.context)
@@ -223,16 +297,19 @@ class ExperimentReader:
         return fold
 
     def _info(self) -> ExperimentInfo:
-        fold = self.fold()
+        fold = self._folded
         if not fold.begun:
             return read_metadata(self.exp_dir)
-        writers = tuple(_writer(source) for source in self._sources)
+        writers = tuple(map(_writer, self._parts()))
         info = fold.info(self.exp_dir, writers)
         if info.status != "running":
             return info
         now = time.time_ns() // 1_000_000
-        alive = any(not w["closed"] and is_alive(w, (now - w["heartbeat_ms"]) / 1000) for w in writers)
-        latest = max((w["heartbeat_ms"] for w in writers), default=info.updated_ms)
+        recording = [w for w in writers if w.get("role") != "editor"]
+        if any(not w["closed"] and w.get("host") != os.uname().nodename for w in recording):
+            now = file_clock_ms(self.exp_dir.parent / HIDDEN) or now
+        alive = any(not w["closed"] and is_alive(w, (now - w["heartbeat_ms"]) / 1000) for w in recording)
+        latest = max((w["heartbeat_ms"] for w in recording), default=info.updated_ms)
         end = now if alive else latest
         return replace(
             info,
@@ -244,26 +321,51 @@ class ExperimentReader:
         )
 
 
-def _in_order(sources: list[_Journal | _Segment]) -> Iterator[dict[str, Any]]:
-    """Merge the events of all sources by time; within a source their order is kept whatever its clock did."""
+_MOST_HEIRS = 100
+"""Forks of forks that are followed; only forged records, which name each other, have more."""
 
-    def monotonic(number: int, source: _Journal | _Segment) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
+
+def _limits(points: object, steps: object) -> tuple[int, tuple[int, int] | None]:
+    """Return ``read_downsampled``'s arguments, checked.
+
+    Raises:
+        InputError: they are not allowed.
+    """
+    try:
+        limit = operator.index(points)  # type: ignore[arg-type]
+    except TypeError:
+        limit = 0
+    if limit < 2:
+        raise InputError(f"points is a whole number from 2, not {points!r:.80}")
+    if steps is None:
+        return limit, None
+    try:
+        low, high = (None if one is None else operator.index(one) for one in steps)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise InputError(f"steps is a pair of whole numbers, smallest and largest, not {steps!r:.80}") from None
+    return limit, (-(2**63) if low is None else low, 2**63 - 1 if high is None else high)
+
+
+def _in_order(sources: list[Source]) -> Iterator[dict[str, Any]]:
+    """Merge the events of all writers by time; within one writer's their order is kept whatever its clock did."""
+
+    def monotonic(number: int, part: WriterPart) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
         latest = 0
-        for i, event in enumerate(source.events):
+        for i, event in enumerate(part.events):
             latest = max(latest, event["t"])
             yield latest, number, i, event
 
-    streams = [monotonic(number, source) for number, source in enumerate(sources)]
+    parts = (part for source in sources for part in source.parts)
+    streams = [monotonic(number, part) for number, part in enumerate(parts)]
     return (event for _, _, _, event in heapq.merge(*streams, key=lambda item: item[:3]))
 
 
-def _writer(source: _Journal | _Segment) -> dict[str, Any]:
-    """Return who wrote a source, and whether it closed it."""
-    opened = next((e for e in source.events if e["type"] == "open"), {})
+def _writer(part: WriterPart) -> dict[str, Any]:
+    """Return who wrote a journal, and whether it was closed."""
+    opened = next((e for e in part.events if e["type"] == "open"), {})
     writer = {key: value for key, value in opened.items() if key not in ("t", "type")}
-    sealed = isinstance(source, _Segment)
-    closed = sealed or any(e["type"] == "close" for e in source.events[-8:])
-    return {**writer, "journal": source.name.journal, "closed": closed, "heartbeat_ms": source.heartbeat_ms}
+    closed = part.sealed or any(e["type"] == "close" for e in part.events[-8:])
+    return {**writer, "journal": part.journal, "closed": closed, "heartbeat_ms": part.heartbeat_ms}
 
 
 def _some(names: list[str]) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from frameworm.experiment.errors import FramewormWarning, StoreError, StoreNotFoundError
 from frameworm.experiment.query.read import ExperimentReader
+from frameworm.experiment.recording.liveness import is_alive
 from frameworm.experiment.storage.catalog import Catalog
 from frameworm.experiment.storage.folder import LOGS, experiment_folders, id_of, number_of
 from frameworm.experiment.storage.schema import Entry, is_stale
@@ -20,35 +23,156 @@ from frameworm.experiment.storage.schema import Entry, is_stale
 _BATCH = 500
 """Folders entered in one transaction: the write lock is then held for some 0.3 s."""
 
+_TICK_S = 2.0
+"""The coarsest time stamps of a file system: FAT's."""
+
+_TRUST_S = 60.0
+"""How long a listing is believed; for how long clocks may differ."""
+
 _PROGRESS_FROM = 200
 """Folders to read from which a progress bar is worth its line."""
 
 
-def sync(catalog: Catalog) -> None:
+class Watch:
+    """What one process remembers of a root, so that it need not list ten thousand folders for each question.
+
+    The modification time of the root changes whenever a folder comes, goes or is renamed, and whenever anybody
+    writes the catalog, whose rollback journal comes and goes beside it. While it stays as it was when the root was
+    listed, the listing and the list of stale rows still hold. Two things could deceive:
+
+    - File systems count time in ticks of up to two seconds: a folder made in the very tick of the listing would
+      leave the time as it is. So a listing counts only if the time had been seen two seconds before it, by our
+      own clock, or is a minute old by the wall clock, of which a server's may differ.
+    - Network file systems show times that are some seconds old. So, in any case, the root is listed once a minute.
+
+    Any thread may use it. Whatever it remembers, running and stale experiments are looked at each time.
+    """
+
+    def __init__(self) -> None:
+        self._listed: _Listing | None = None
+        self._writers: dict[str, tuple[dict[str, Any], ...]] = {}
+
+    def stale(self, catalog: Catalog) -> dict[str, tuple[str, str]] | None:
+        """Return the stale rows as the catalog has them, or None if the root has to be listed."""
+        listed = self._listed
+        if (
+            listed is None
+            or not listed.settled
+            or listed.catalog is not catalog
+            or time.monotonic() - listed.at_s > _TRUST_S
+            or listed.mark != _mark(catalog.root)
+        ):
+            return None
+        return listed.stale
+
+    def listing(self, catalog: Catalog) -> _Listing:
+        """Return what is to be kept of a listing that is about to be made."""
+        mark, now = _mark(catalog.root), time.monotonic()
+        before = self._listed
+        same = before is not None and before.mark == mark
+        since = before.since_s if before is not None and same else now
+        settled = now - since >= _TICK_S or time.time() - mark[2] / 1e9 > _TRUST_S
+        return _Listing(catalog, mark, since, now, settled, {})
+
+    def keep(self, listing: _Listing | None) -> None:
+        """Remember a listing; None to forget."""
+        self._listed = listing
+
+    def entered(self, entry: Entry) -> None:
+        """Remember who records a running experiment."""
+        if entry.info.status == "running":
+            self._writers[entry.info.path.name] = entry.info.writers
+        else:
+            self._writers.pop(entry.info.path.name, None)
+
+    def is_still(self, folder: Path, status: str, known: str) -> bool:
+        """Whether nothing has happened to an experiment that goes on: no byte was written, and its writer lives."""
+        if known == "" or fingerprint(folder) != known:
+            return False
+        if status == "pending":
+            return True
+        now_ms = time.time_ns() // 1_000_000
+        return any(
+            not writer["closed"] and is_alive(writer, (now_ms - writer["heartbeat_ms"]) / 1000)
+            for writer in self._writers.get(folder.name, ())
+        )
+
+
+class _Listing(NamedTuple):
+    catalog: Catalog
+    mark: tuple[int, int, int]
+    since_s: float
+    at_s: float
+    settled: bool
+    stale: dict[str, tuple[str, str]]
+
+
+def _mark(root: Path) -> tuple[int, int, int]:
+    status = os.stat(root)
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def sync(catalog: Catalog, watch: Watch | None = None) -> None:
     """Enter folders that are new or may have changed, forget those that are gone.
 
     A folder that cannot be read, or whose number another folder has, is told of by a ``FramewormWarning`` and
     left out.
 
+    Args:
+        catalog: of the root.
+        watch: remembers from one call to the next.
+
     Raises:
         StoreNotFoundError: the root is gone.
     """
     root = catalog.root
+    watch = watch or Watch()
     try:
-        names = set(os.listdir(root))
+        stale, folders = watch.stale(catalog), list[str]()
+        if stale is None:
+            listing = watch.listing(catalog)
+            stale, folders = _compare(catalog)
+            watch.keep(listing._replace(stale=stale))
     except (FileNotFoundError, NotADirectoryError):
         experiment_folders(root)  # says what is wrong
         raise StoreNotFoundError(f"{root}: no such folder") from None
+    folders += [name for name, (status, known) in stale.items() if _changed(watch, root / name, status, known)]
+    if not folders:
+        return
+    watch.keep(None)
+    done: set[str] = set()
+    while folders:
+        uids = []
+        for entry in enter_folders(catalog, _with_progress(folders)):
+            watch.entered(entry)
+            uids.append(entry.info.uid)
+        done.update(folders)
+        folders = [folder for folder, _, _ in catalog.forks(uids) if folder not in done]  # what they inherit changed
+
+
+def enter_folders(catalog: Catalog, folders: Iterable[str]) -> Iterator[Entry]:
+    """Read these folders and enter them; yield what each was found to hold, once it is entered.
+
+    One that cannot be read is told of by a ``FramewormWarning`` and left out.
+    """
+    entries = (entry for name in folders if (entry := read_entry(catalog.root / name)) is not None)
+    while batch := list(islice(entries, _BATCH)):
+        _enter(catalog, batch)
+        yield from batch
+
+
+def _compare(catalog: Catalog) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """List the root and forget what is gone; return the rows that are stale, and the folders that are new."""
+    root = catalog.root
+    names = set(os.listdir(root))
     known = catalog.folders()
     known_names = known.fresh | known.stale.keys()
     gone = known_names - names
     if gone:
         catalog.remove([id_of(number) for name in gone if (number := number_of(name)) is not None])
-    folders = _new_folders(root, names, known_names)
-    folders += [name for name in known.stale if name in names and _changed(root / name, *known.stale[name])]
-    entries = (entry for name in _with_progress(folders) if (entry := read_entry(root / name)) is not None)
-    while batch := list(islice(entries, _BATCH)):
-        _enter(catalog, batch)
+        known = catalog.folders()  # forks of them are stale now
+    stale = {name: row for name, row in known.stale.items() if name in names}
+    return stale, _new_folders(root, names, known_names)
 
 
 def _enter(catalog: Catalog, batch: list[Entry]) -> None:
@@ -76,6 +200,8 @@ def read_entry(folder: Path) -> Entry | None:
         if folder.exists():
             _warn(f"{folder} is left out: it cannot be read ({type(error).__name__}: {error})")
         return None
+    if reader.missing:
+        _warn(f"{folder}: {reader.missing}; its own points are listed")
     if reader.damage:
         _warn(f"{folder} is damaged; what can be read is shown: {'; '.join(map(str, reader.damage[:3]))}")
     if info.experiment_id != id_of(number):  # a folder renamed or copied by hand: its name is what it is asked by
@@ -98,13 +224,15 @@ def fingerprint(folder: Path) -> str:
     return hashlib.blake2b(repr(found).encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
-def _changed(folder: Path, status: str, known: str) -> bool:
+def _changed(watch: Watch, folder: Path, status: str, known: str) -> bool:
     """Whether a stale folder has to be read again.
 
     A running experiment may become crashed without a byte being written. A crashed one is stale for ever, as
     its writer may be resumed, and is looked into only once its files change.
     """
-    return status in ("pending", "running") or known == "" or fingerprint(folder) != known
+    if status in ("pending", "running"):
+        return not watch.is_still(folder, status, known)
+    return known == "" or fingerprint(folder) != known
 
 
 def _new_folders(root: Path, names: set[str], known: set[str]) -> list[str]:

@@ -1,0 +1,217 @@
+"""Changes: which recorded facts of two experiments are not the same, part by part.
+
+A fact is a key and a plain value: a param, a package's version, a variable, a file's digest. Facts that say only
+where or when an experiment ran, such as its process id, are no facts here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from frameworm.experiment.config import flatten
+from frameworm.experiment.model import ExperimentInfo
+
+PARTS = (
+    "config",
+    "data",
+    "randomness",
+    "packages",
+    "command",
+    "variables",
+    "interpreter",
+    "hardware",
+    "platform",
+    "course",
+    "artifacts",
+)
+"""What is compared, as ``changes`` returns it."""
+
+_INTERPRETER = ("python_version", "python_implementation")
+_HARDWARE = tuple(
+    "cpu_model cpu_flags cpu_count cpu_count_physical cpu_count_usable memory_bytes gpus machine host".split()
+)
+_COMMAND = ("command", "cwd", "executable", "stdin")
+# Of no account, or told elsewhere: a process id never repeats, the offset follows from the time zone.
+_NO_FACTS = frozenset(("pid", "user", "utc_offset_s", "ordinal", "packages", "package_sources", "variables"))
+_UNKNOWN_IF_ABSENT = ("randomness", "interpreter", "hardware", "platform")
+"""Parts whose facts are found out only where something is imported or installed; ``seed`` is none either way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One fact that is not the same in two experiments.
+
+    Attributes:
+        key: its name within its part, such as ``training.lr``.
+        kind: ``added`` (only b has it), ``removed`` (only a has it) or ``changed``.
+        a: the value in a; None where it is added.
+        b: the value in b; None where it is removed.
+    """
+
+    key: str
+    kind: Literal["added", "removed", "changed"]
+    a: Any
+    b: Any
+
+
+def changes(a: ExperimentInfo, b: ExperimentInfo) -> dict[str, tuple[Change, ...]]:
+    """Return what is not the same, for each of ``PARTS``; nothing where they are equal.
+
+    Values are the same if they are of one type and equal, so 1, 1.0 and True are three; NaN is the same as NaN.
+    What one of the two did not live to record is not compared: see ``unrecorded``.
+    """
+    facts = _facts(a), _facts(b)
+    found = {part: _between(facts[0][part], facts[1][part]) for part in PARTS}
+    for part in {*unrecorded(a), *unrecorded(b)}:
+        found[part] = ()
+    for part in _UNKNOWN_IF_ABSENT:
+        found[part] = tuple(change for change in found[part] if change.kind == "changed" or change.key == "seed")
+    return found
+
+
+def unrecorded(info: ExperimentInfo) -> list[str]:
+    """Return which of ``packages`` and ``randomness`` are not recorded.
+
+    They, and with the packages most of the machine, are found out in the background within a second of the start;
+    an experiment that was killed before has none.
+    """
+    recorded = {"packages": info.environment.get("packages"), "randomness": info.randomness}
+    return [part for part, facts in recorded.items() if not facts]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two plain values are of one type and equal; NaN equals NaN, the order of keys does not count."""
+    return _canonical(a) == _canonical(b)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _between(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
+    found = []
+    for key in dict.fromkeys([*a, *b]):
+        if key not in b:
+            found.append(Change(key, "removed", a[key], None))
+        elif key not in a:
+            found.append(Change(key, "added", None, b[key]))
+        elif not same(a[key], b[key]):
+            found.append(Change(key, "changed", a[key], b[key]))
+    return tuple(found)
+
+
+def _facts(info: ExperimentInfo) -> dict[str, dict[str, Any]]:
+    environment = info.environment
+    named = {*_INTERPRETER, *_HARDWARE, *_COMMAND, *_NO_FACTS}
+    return {
+        "config": flatten(info.config),
+        "data": {**_datasets(info), **_used(info)},
+        "randomness": {key: value for key, value in flatten(info.randomness).items() if value is not None},
+        "packages": _packages(environment),
+        "command": _command(info),
+        "variables": dict(environment.get("variables") or {}),
+        "interpreter": _some(environment, _INTERPRETER),
+        "hardware": _some(environment, _HARDWARE),
+        "platform": flatten(_some(environment, (key for key in environment if key not in named))),
+        "course": _course(info),
+        "artifacts": _artifacts(info),
+    }
+
+
+def _some(environment: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Return those facts that are known, without what tells two of one kind of GPU or container apart."""
+    found = {key: environment[key] for key in keys if environment.get(key) is not None}
+    if isinstance(found.get("gpus"), list):
+        found["gpus"] = [{key: value for key, value in gpu.items() if key != "uuid"} for gpu in found["gpus"]]
+    if isinstance(found.get("container"), Mapping):
+        found["container"] = {key: value for key, value in found["container"].items() if key != "id"}
+    return found
+
+
+def _packages(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return versions, or a dict of version and source for what did not come from an index.
+
+    Names are written as PEP 503 has it, so that ``Foo_Bar`` is ``foo-bar``.
+    """
+    sources = environment.get("package_sources") or {}
+    packages = {}
+    for name, version in (environment.get("packages") or {}).items():
+        source = sources.get(name)
+        packages[re.sub(r"[-_.]+", "-", name).lower()] = {"version": version, **source} if source else version
+    return packages
+
+
+def _command(info: ExperimentInfo) -> dict[str, Any]:
+    """Return the command line and where it was run.
+
+    The folder of the code is written as ``.``: the same program in another checkout has the same command line.
+    The interpreter's path stands apart as ``executable``, and so does its first word.
+    """
+    facts = _some(info.environment, _COMMAND)
+    words = facts.get("command")
+    root = str(info.code.get("root") or info.git.get("root") or "")
+    if isinstance(words, list):
+        shortened = [_under(word, root) for word in words]
+        facts["command"] = shortened[1:] if len(shortened) > 1 else shortened
+    return facts
+
+
+def _under(word: str, root: str) -> str:
+    return f".{word[len(root) :]}" if root and (word == root or word.startswith(f"{root}/")) else word
+
+
+def _datasets(info: ExperimentInfo) -> dict[str, Any]:
+    """Return what tells each dataset's content; where it lay is no matter."""
+    found: dict[str, Any] = {}
+    for dataset in info.datasets:
+        facts = {
+            key: value for key, value in dataset.items() if key not in ("name", "path", "kind") and value is not None
+        }
+        found[_free(str(dataset.get("name")), found)] = facts
+    return found
+
+
+def _used(info: ExperimentInfo) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for use in info.used:
+        found[_free(f"artifact {use.get('artifact')}", found)] = {
+            key: use.get(key) for key in ("experiment_id", "version", "digest")
+        }
+    return found
+
+
+def _artifacts(info: ExperimentInfo) -> dict[str, Any]:
+    """Return the latest version of each artifact by name."""
+    latest = {artifact.name: artifact for artifact in sorted(info.artifacts, key=lambda one: one.version)}
+    return {
+        name: {"digest": one.digest, "size_bytes": one.size_bytes, "type": one.artifact_type}
+        for name, one in sorted(latest.items())
+    }
+
+
+def _course(info: ExperimentInfo) -> dict[str, Any]:
+    """Return how it went: its status, how often it was started, by how many processes, and from what."""
+    sessions = sum(writer.get("role") == "owner" for writer in info.writers)
+    attached = sum(writer.get("role") == "attached" for writer in info.writers)
+    facts: dict[str, Any] = {"status": info.status, "sessions": sessions or 1}
+    facts["experiments before it in its process"] = info.environment.get("ordinal", 0)
+    if info.reason:
+        facts["reason"] = info.reason
+    if attached:
+        facts["attached processes"] = attached
+    if fork := info.forked_from:
+        facts["fork of"] = f"{fork.get('experiment_id')} at step {fork.get('step')}"
+    return facts
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    """Return the name, with a number behind it if it is taken."""
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name} #{number}"
+    return free

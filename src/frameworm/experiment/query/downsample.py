@@ -1,0 +1,177 @@
+"""A series of any length at a few hundred buckets, as a chart needs it.
+
+What is drawn from the buckets is true: they cover every point exactly once, and each tells the smallest and the
+largest value of its run, so that no spike is lost whatever the zoom. Drawn a bucket a pixel, they give the very
+picture that all points give, but for the order within one pixel.
+
+Source: the aggregation of M4 (U. Jugel, Z. Jerzak, G. Hackenbroich, V. Markl, "M4: A Visualization-Oriented Time
+Series Data Aggregation", PVLDB 7(10), 2014), over buckets of equal numbers of points rather than of equal width,
+because steps need not ascend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frameworm.experiment.model import Buckets, Points
+from frameworm.experiment.storage.series import bucketed, merged, take
+
+__all__ = ["LongSeries", "downsample", "joined"]
+
+_WINDOWS = ((4096, 4), (256, 2))
+"""Sizes of windows that overviews come in, and from how many of them a bucket on they serve instead of points or
+smaller windows: buckets then differ by a
+quarter, or by half, in size, and no more than 512 points a bucket are decoded."""
+
+_AT_ONCE = 1_000_000
+"""Points decoded at once where some of them may lie out of range."""
+
+
+class LongSeries(NamedTuple):
+    """A series that has overviews.
+
+    Attributes:
+        overview: gives it in windows of 4,096 or of 256 points.
+        read: gives its points from ``start`` to ``stop``.
+        last_step: points past it do not count.
+    """
+
+    overview: Callable[[int], Buckets]
+    read: Callable[[int, int], Points]
+    last_step: int = 2**63 - 1
+
+    def until(self, step: int) -> LongSeries:
+        """Return the same without points past a step."""
+        return self._replace(last_step=min(self.last_step, step))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Windows of a long series that lie one behind the other: all of their points are wanted, or only some steps."""
+
+    series: LongSeries
+    start: int
+    windows: Buckets
+    steps: tuple[int, int] | None
+
+    def __len__(self) -> int:
+        return int(self.windows.counts.sum())
+
+    def points(self) -> Points:
+        return self.series.read(self.start, self.start + len(self))
+
+    def cut(self, steps: tuple[int, int]) -> Iterator[Points]:
+        """Yield the points at these steps."""
+        stop = self.start + len(self)
+        for at in range(self.start, stop, _AT_ONCE):
+            yield _inside(self.series.read(at, min(at + _AT_ONCE, stop)), steps)
+
+    def split(self) -> list[Points | _Run]:
+        """Return the points of the first window, and the others as a run."""
+        start = self.start + int(self.windows.counts[0])
+        others = Buckets._make(row[1:] for row in self.windows)
+        return [self.series.read(self.start, start), _Run(self.series, start, others, self.steps)]
+
+
+def downsample(parts: Sequence[Points | LongSeries], limit: int, steps: tuple[int, int] | None) -> Buckets:
+    """Return the points of all parts, one behind the other, in at most ``limit`` buckets.
+
+    Args:
+        parts: in reading order.
+        limit: 2 or more.
+        steps: only points whose step is from the first to the second of these, both included.
+    """
+    for window, enough in _WINDOWS:
+        found = [_runs(part, window, steps) for part in parts]
+        runs = [run for some in found for run in some]
+        if sum(map(len, runs)) > limit * enough * window:
+            break
+        # Of 50 parts a range of steps touches one or two: smaller windows are read of those alone.
+        parts = [part for part, some in zip(parts, found, strict=True) if some]
+    pieces: list[Points | _Run] = []
+    for run in runs:
+        if isinstance(run, Points) or run.steps is None:
+            pieces.append(run)
+        else:
+            pieces += run.cut(run.steps)
+    pieces = [piece for piece in pieces if len(piece)]
+    total = sum(map(len, pieces))
+    if total <= limit * enough * window:
+        points = joined([piece.points() if isinstance(piece, _Run) else piece for piece in pieces])
+        return bucketed(points, _starts(np.arange(total + 1), limit)) if total else _EMPTY
+    if isinstance(pieces[0], _Run):
+        pieces[:1] = pieces[0].split()
+    every = []
+    for number, piece in enumerate(pieces):
+        if isinstance(piece, _Run):
+            every.append(piece.windows)
+        elif len(piece):
+            starts = np.arange(0, len(piece), window)
+            every.append(bucketed(piece, starts if number else np.union1d(starts, min(1, len(piece) - 1))))
+    entries = Buckets._make(np.concatenate(rows) for rows in zip(*every, strict=True))
+    return merged(entries, _starts(np.append(0, np.cumsum(entries.counts)), limit))
+
+
+def _runs(part: Points | LongSeries, window: int, steps: tuple[int, int] | None) -> list[Points | _Run]:
+    """Return what is wanted of a part: points, or runs of windows that hold what is."""
+    if isinstance(part, Points):
+        return [part if steps is None else _inside(part, steps)]
+    windows = part.overview(window)
+    if part.last_step < 2**63 - 1:
+        low, high = steps or (-(2**63), 2**63 - 1)
+        steps = low, min(high, part.last_step)
+    if steps is None:
+        return [_Run(part, 0, windows, None)]
+    touched = (windows.max_steps >= steps[0]) & (windows.min_steps <= steps[1])
+    whole = (windows.min_steps >= steps[0]) & (windows.max_steps <= steps[1])
+    starts = np.cumsum(windows.counts) - windows.counts
+    cuts = np.flatnonzero((np.diff(touched) != 0) | (np.diff(whole) != 0)) + 1
+    return [
+        _Run(
+            part, int(starts[first]), Buckets._make(row[first:stop] for row in windows), None if whole[first] else steps
+        )
+        for first, stop in pairwise([0, *cuts.tolist(), len(touched)])
+        if touched[first]
+    ]
+
+
+def _inside(points: Points, steps: tuple[int, int]) -> Points:
+    return take(points, np.flatnonzero((points.steps >= steps[0]) & (points.steps <= steps[1])))
+
+
+def _starts(edges: NDArray[np.int64], limit: int) -> NDArray[np.intp]:
+    """Return where buckets begin among entries, of which the first is a single point.
+
+    The first bucket is that point; the others share the rest as evenly as the entries allow.
+
+    Args:
+        edges: (entries + 1,) how many points lie before each entry, and the number of all.
+        limit: most buckets.
+    """
+    total = int(edges[-1])
+    if len(edges) - 1 <= limit:
+        return np.arange(len(edges) - 1)
+    even = 1 + (total - 1) * np.arange(limit - 1) // (limit - 1)
+    return np.unique(np.append(0, np.searchsorted(edges[:-1], even).clip(max=len(edges) - 2)))
+
+
+def joined(parts: Sequence[Points]) -> Points:
+    """Return the points of all parts, one behind the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return Points(
+        steps=np.concatenate([np.empty(0, np.int64), *(p.steps for p in parts)]),
+        epochs=np.concatenate([np.empty(0, np.int32), *(p.epochs for p in parts)]),
+        times_ms=np.concatenate([np.empty(0, np.int64), *(p.times_ms for p in parts)]),
+        values=np.concatenate([np.empty(0, np.float64), *(p.values for p in parts)]),
+    )
+
+
+_I, _F = np.empty(0, np.int64), np.empty(0, np.float64)
+_EMPTY = Buckets(_I, _I, _F, _F, _F, _I, _I, _I, _I)

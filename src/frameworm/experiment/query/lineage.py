@@ -1,0 +1,124 @@
+"""Forks and what they fork. A parent is found by its uid, in the same root, whatever its folder is called."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frameworm.experiment.errors import InputError, StoreError
+from frameworm.experiment.model import SeriesKey, SeriesSummary
+from frameworm.experiment.query.sources import open_sources
+from frameworm.experiment.storage.folder import HIDDEN, LOGS, experiment_folders, read_metadata
+
+if TYPE_CHECKING:
+    from frameworm.experiment.query.read import ExperimentReader
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a new fork begins with.
+
+    Attributes:
+        parent: what its record says of it, as in ``ExperimentInfo.parent``.
+        config: the parent's.
+        lossy_params: the parent's.
+        next_steps: where the counters of calls without a step go on.
+    """
+
+    parent: dict[str, Any]
+    config: dict[str, Any]
+    lossy_params: list[str]
+    next_steps: dict[SeriesKey, int]
+
+
+def origin_of(reader: ExperimentReader, step: object) -> Origin:
+    """Return what a fork of an experiment begins with.
+
+    Raises:
+        InputError: the step is no 64-bit integer.
+    """
+    info, last = reader.info, checked_step(step)
+    parent = {"relation": "fork", "experiment_id": info.experiment_id, "uid": info.uid, "step": last}
+    return Origin(
+        parent={**parent, "rewinds": len(info.rewinds)},
+        config=info.config,
+        lossy_params=list(info.lossy_params),
+        next_steps=next_steps(reader.until(last).summaries()),
+    )
+
+
+def checked_step(step: object) -> int:
+    """Return a step to fork at or rewind to.
+
+    Raises:
+        InputError: it is no 64-bit integer.
+    """
+    try:
+        number = operator.index(step)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(f"step: expected a whole number, got {type(step).__name__} {step!r:.80}") from None
+    if isinstance(step, bool) or not -(2**63) <= number < 2**63:
+        raise InputError(f"step: expected a whole number of 64 bits, got {step!r:.80}")
+    return number
+
+
+def next_steps(summaries: Iterable[SeriesSummary]) -> dict[SeriesKey, int]:
+    """Return the step behind the last one of each series."""
+    return {SeriesKey(s.name, s.context): s.last_step + 1 for s in summaries}
+
+
+def parent_folder(root: Path, parent: dict[str, Any]) -> Path | None:
+    """Return the folder of a parent, or None if it is not in this root; of two copies, the one with the lower number.
+
+    Args:
+        root: the folder of experiments.
+        parent: its ``experiment_id``, under which it is looked for first, and its ``uid``.
+    """
+    try:
+        return _find(root, str(parent["experiment_id"]), str(parent["uid"]), os.stat(root).st_mtime_ns)
+    except (OSError, KeyError):
+        return None
+
+
+@lru_cache(maxsize=256)  # of a parent that is gone every folder is looked into: once for each change of the root
+def _find(root: Path, experiment_id: str, uid: str, mtime_ns: int) -> Path | None:
+    every = sorted(experiment_folders(root).items(), key=lambda item: (item[1], item[0]))
+    named = [name for name, _ in every if name == experiment_id or name.startswith(f"{experiment_id}_")]
+    for name in (*named, *(name for name, _ in every)):
+        if _uid(root / name) == uid:
+            return root / name
+    return None
+
+
+def _uid(folder: Path) -> str | None:
+    """Return an experiment's uid; from the record itself where ``metadata.json`` is lost."""
+    try:
+        return read_metadata(folder).uid
+    except StoreError:
+        pass
+    try:
+        sources = open_sources(folder / LOGS).all
+    except (StoreError, OSError):
+        return None
+    events = (event for source in sources for part in source.parts for event in part.events)
+    return next((str(event["uid"]) for event in events if event["type"] == "create"), None)
+
+
+def missing(root: Path, parent: dict[str, Any], *, there: bool = False) -> str:
+    """Say that a fork's parent is gone, and where it may be; or that it is there and cannot be read."""
+    one = parent.get("experiment_id", "an experiment")
+    said = f"the points up to step {parent.get('step')} that it inherits from {one} are missing"
+    if there:
+        return said
+    said += f": {one} is not in {root}"
+    trash = root / HIDDEN / "trash"
+    try:
+        there = any(name == one or name.startswith(f"{one}_") for name in os.listdir(trash))
+    except OSError:
+        there = False
+    return f"{said}, but in its trash: `frameworm restore {one}` brings it back" if there else said

@@ -1,0 +1,195 @@
+"""Downsampled series: the buckets say of every point what is true."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from frameworm.experiment.errors import InputError, MetricNotFoundError
+from frameworm.experiment.model import NO_EPOCH, Buckets, Points, SeriesKey
+from frameworm.experiment.query.downsample import LongSeries, downsample
+from frameworm.experiment.query.read import ExperimentReader
+from frameworm.experiment.recording.recorder import Recorder
+from frameworm.experiment.storage.segment import SegmentReader, write_segment
+from frameworm.experiment.storage.series import bucketed, take
+
+KEY = SeriesKey("loss", "train")
+
+
+def series(values, steps=None) -> Points:
+    values = np.asarray(values, np.float64)
+    n = len(values)
+    steps = np.arange(n) if steps is None else np.asarray(steps, np.int64)
+    return Points(steps, np.full(n, NO_EPOCH, np.int32), 1_000 + 7 * np.arange(n), values)
+
+
+def part_of(points: Points, sealed: bool) -> Points | LongSeries:
+    """The points themselves, or the same with overviews, as a segment has them."""
+    n = len(points)
+    if not sealed or not n:
+        return points
+    return LongSeries(
+        lambda window: bucketed(points, np.arange(0, n, window)), lambda start, stop: take(points, slice(start, stop))
+    )
+
+
+def check(found: Buckets, points: Points, limit: int) -> None:
+    """Compare every bucket with the points it stands for, one by one."""
+    n = len(points)
+    assert len({len(row) for row in found}) == 1
+    assert len(found.counts) <= limit
+    assert found.counts.sum() == n
+    if n <= limit:
+        assert found.counts.tolist() == [1] * n
+    if n:
+        assert found.counts.min() >= 1
+        assert found.counts[0] == 1
+        assert found.steps[-1] == points.steps[-1]
+    stops = np.cumsum(found.counts)
+    for i, (start, stop) in enumerate(zip(stops - found.counts, stops, strict=True)):
+        values, steps = points.values[start:stop], points.steps[start:stop]
+        known = values[~np.isnan(values)]
+        assert found.nan_counts[i] == len(values) - len(known)
+        expected = (known.min() + 0.0, known.max() + 0.0) if len(known) else (np.nan, np.nan)
+        np.testing.assert_equal((found.min[i], found.max[i]), expected)
+        assert found.last[i].tobytes() == values[-1].tobytes()
+        assert (found.min_steps[i], found.max_steps[i]) == (steps.min(), steps.max())
+        assert (found.steps[i], found.times_ms[i]) == (steps[-1], points.times_ms[stop - 1])
+
+
+VALUES = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True), st.sampled_from([0.0, -0.0, float("nan"), float("inf")])
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    data=st.data(),
+    sizes=st.lists(st.tuples(st.integers(0, 30_000), st.booleans()), min_size=1, max_size=3),
+    limit=st.integers(2, 9),
+    shape=st.sampled_from(["ascending", "repeated", "shuffled", "falling"]),
+    zoom=st.booleans(),
+)
+def test_the_buckets_are_what_the_points_say(data, sizes, limit, shape, zoom):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    n = sum(size for size, _ in sizes)
+    steps = {
+        "ascending": np.arange(n) * 3,
+        "repeated": np.sort(rng.integers(0, max(1, n // 5) + 1, n)),
+        "shuffled": rng.integers(-(2**62), 2**62, n) // max(1, 2**62 // (n + 1)),
+        "falling": np.concatenate([np.arange(n - n // 3), np.arange(n // 3)]),  # resumed from an earlier step
+    }[shape]
+    values = rng.normal(size=n)
+    for place in data.draw(st.lists(st.integers(0, n - 1), max_size=5)) if n else []:
+        values[place : place + data.draw(st.integers(1, 600))] = data.draw(VALUES)
+    points, parts, start = series(values, steps), [], 0
+    for size, sealed in sizes:
+        parts.append(part_of(take(points, slice(start, start + size)), sealed))
+        start += size
+    wanted = None
+    if zoom and n:
+        wanted = tuple(sorted(data.draw(st.lists(st.sampled_from(steps.tolist()), min_size=2, max_size=2))))
+        points = take(points, np.flatnonzero((steps >= wanted[0]) & (steps <= wanted[1])))
+    check(downsample(parts, limit, wanted), points, limit)
+
+
+def test_buckets_of_a_long_series_are_of_nearly_the_same_size():
+    points = series(np.random.default_rng(0).normal(size=600_000))
+    found = downsample([part_of(points, True)], 1_000, None)
+    assert len(found.counts) == 1_000
+    assert set(found.counts[2:-1].tolist()) <= {512, 768}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An experiment in three sources: a segment with a long series, one with a short, a live journal."""
+    logs = tmp_path / "exp_001_x" / "logs"
+    logs.mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    sealed = []
+    for n, count in ((1, 9_000), (2, 300)):
+        points = series(rng.normal(size=count), np.arange(count) + 100 * n)
+        sealed.append(points)
+        write_segment(
+            logs / f"metrics-host-1-{n}.seg",
+            keys=[KEY],
+            index=np.zeros(count, np.uint32),
+            epochs=points.epochs,
+            steps=points.steps,
+            times_ms=points.times_ms,
+            values=points.values,
+            events=b"",
+            sources=[f"journal-host-1-{n}"],
+        )
+    writer = Recorder(logs, {"host": "host", "pid": os.getpid()})
+    writer.event("create", experiment_id="exp_001", uid="0" * 32, name="x", project="default", description="")
+    for step in range(50):
+        writer.log_metric("loss", step / 7, 9_400 + step, None, "train")
+    yield tmp_path / "exp_001_x"
+    writer.close()
+
+
+@pytest.mark.parametrize("steps", [None, (500, 700), (9_390, 9_420), (9_440, None), (None, 150), (10**6, None)])
+@pytest.mark.parametrize("limit", [2, 9, 1_000])
+def test_segments_and_a_live_journal_are_one_series(folder, steps, limit):
+    reader = ExperimentReader(folder)
+    points = reader.read("loss")
+    assert len(points) == 9_350
+    if steps is not None:
+        low, high = steps
+        inside = (points.steps >= (low or 0)) & (points.steps <= (2**40 if high is None else high))
+        points = take(points, np.flatnonzero(inside))
+    check(reader.read_downsampled("loss", points=limit, steps=steps), points, limit)
+
+
+def test_a_spike_and_a_nan_between_a_million_points_are_seen(folder):
+    count = 1_000_000
+    values = np.sin(np.arange(count) / 1e5)
+    values[[345_678, 600_000]] = 50.0, np.nan
+    points = series(values)
+    path = folder / "logs" / "metrics-host-1-1.seg"
+    write_segment(
+        path,
+        keys=[KEY],
+        index=np.zeros(count, np.uint32),
+        epochs=points.epochs,
+        steps=points.steps,
+        times_ms=points.times_ms,
+        values=points.values,
+        events=b"",
+        sources=["journal-host-1-1"],
+    )
+    found = ExperimentReader(folder).read_downsampled("loss", "train", points=1_000)
+    assert found.max.max() == 50.0
+    peak = int(found.max.argmax())
+    assert found.min_steps[peak] <= 345_678 <= found.max_steps[peak]
+    (where,) = np.flatnonzero(found.nan_counts)
+    assert found.min_steps[where] <= 600_000 <= found.max_steps[where]
+    with SegmentReader(path) as reader:
+        decoded = reader.overview(0)
+    assert decoded.max.max() == 50.0
+
+
+def test_what_is_not_allowed_says_what_is(folder):
+    reader = ExperimentReader(folder)
+    with pytest.raises(InputError, match="points is a whole number from 2, not 1"):
+        reader.read_downsampled("loss", points=1)
+    with pytest.raises(InputError, match=r"points is a whole number from 2, not 1\.5"):
+        reader.read_downsampled("loss", points=1.5)
+    with pytest.raises(InputError, match="steps is a pair of whole numbers, smallest and largest, not 7"):
+        reader.read_downsampled("loss", steps=7)
+    with pytest.raises(InputError, match="steps is a pair"):
+        reader.read_downsampled("loss", steps=(0, 1.5))
+    with pytest.raises(MetricNotFoundError, match="did you mean 'loss'"):
+        reader.read_downsampled("los")
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(low=st.integers(-10, 9_500), width=st.integers(0, 3_000), limit=st.integers(2, 40))
+def test_any_range_of_steps(folder, low, width, limit):
+    reader = ExperimentReader(folder)
+    points = reader.read("loss")
+    inside = np.flatnonzero((points.steps >= low) & (points.steps <= low + width))
+    check(reader.read_downsampled("loss", points=limit, steps=(low, low + width)), take(points, inside), limit)
