@@ -1,0 +1,264 @@
+"""Laying out: the code of an experiment as it was when it started, in a folder of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from frameworm.experiment.errors import ReproductionError
+from frameworm.experiment.model import ExperimentInfo
+from frameworm.experiment.provenance.code import CODE, kept_digest
+from frameworm.experiment.provenance.git import PATCH_NAME, read_patch
+from frameworm.experiment.reproduction.report import Part, Remark
+from frameworm.experiment.reproduction.repository import GitError, Repository
+from frameworm.experiment.storage.folder import PROVENANCE
+
+GIT = "git"
+"""Folder in ``provenance`` of an imported experiment: the commits that it needs, as bundles named by them."""
+_CODE_SUFFIXES = frozenset(".py .pyx .pyi .so .sh .c .cc .cpp .cu .h .yaml .yml .toml .json .ini .cfg .ipynb".split())
+
+
+@dataclass(slots=True)
+class Layout:
+    """Where an experiment is laid out.
+
+    Attributes:
+        folder: all of it.
+        root: the recorded top of the code.
+        project: where that lies today.
+        tree: the top of the code as it is laid out.
+        cwd: the working folder.
+        moved: recorded paths, and what they are here; the longest first.
+        remarks: what was found.
+        unproven: why the code may not be what ran, a sentence each.
+        repository: of ``tree``, in git.
+    """
+
+    folder: Path
+    root: Path
+    project: Path
+    tree: Path
+    cwd: Path
+    moved: list[tuple[str, str]] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    unproven: list[str] = field(default_factory=list)
+    repository: Repository | None = None
+
+    def say(self, part: Part, kind: Any, text: str, key: str = "") -> None:
+        """Add a remark."""
+        self.remarks.append(Remark(part, kind, text, key))
+
+    def doubt(self, text: str, key: str = "") -> None:
+        """Add a remark that the code is not, or may not be, what ran."""
+        self.say("code", "differs", text, key)
+        self.unproven.append(text)
+
+    def place(self, path: Path) -> Path | None:
+        """Return where a recorded path is here; None if it is not among what was moved."""
+        for old, new in self.moved:
+            if path.is_relative_to(old):
+                return Path(new) / path.relative_to(old)
+        return None
+
+    def translate(self, text: str) -> str:
+        """Return a text such as a word of the command line with recorded paths replaced by those here."""
+        for old, new in self.moved:
+            pattern = rf"(?<![^=:,;\s'\"\[(]){re.escape(old)}(?=$|[/:,;\s'\"\])])"
+            translated = re.sub(pattern, lambda _, new=new: new, text)  # type: ignore[misc]
+            if translated != text:
+                return translated
+        return text
+
+    def today(self, path: Path) -> Path:
+        """Return where a recorded path of the project is now."""
+        return self.project / path.relative_to(self.root) if path.is_relative_to(self.root) else path
+
+    def link(self, source: Path, place: Path) -> None:
+        """Put a link to a file or folder into the layout, unseen by git."""
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_symlink() or place.exists():
+            place.unlink()
+        place.symlink_to(source.absolute())
+        if self.repository is not None and place.is_relative_to(self.tree):
+            self.repository.exclude([place.relative_to(self.tree).as_posix()])
+
+
+def lay_out(info: ExperimentInfo, exp_dir: Path, folder: Path, *, project: Path | None = None) -> Layout:
+    """Lay out the code of an experiment.
+
+    Args:
+        info: what is recorded.
+        exp_dir: the experiment's folder.
+        folder: an empty one.
+        project: where the top of the code lies today, if not where it was.
+
+    Raises:
+        ReproductionError: no code was recorded, or it cannot be had any more.
+    """
+    top = info.git.get("root") or info.code.get("root")
+    if not top or not info.code:
+        why = f" ({info.git['error']})" if info.git.get("error") else ""
+        why = why or (" (its process was gone before it was taken)" if info.status in ("crashed", "killed") else "")
+        raise ReproductionError(f"{info.experiment_id} has no record of its code{why}; it cannot be laid out")
+    root = Path(top)
+    tree = folder / (root.name.strip(".") or "code")
+    tree.mkdir()
+    layout = Layout(folder, root, root if project is None else project.absolute(), tree, tree)
+    layout.moved.append((str(root), str(tree)))
+    if info.git.get("root"):
+        _from_git(info, exp_dir, layout)
+    _stored_files(info, exp_dir, layout)
+    _left_out(info, layout)
+    _working_folder(info, layout)
+    return layout
+
+
+def _from_git(info: ExperimentInfo, exp_dir: Path, layout: Layout) -> None:
+    git = info.git
+    commit: str | None = git.get("commit")
+    layout.repository = repository = Repository(layout.tree, commit)
+    if git.get("error"):
+        layout.doubt(f"git could not say all when it was recorded: {git['error']}")
+    bundles = exp_dir / PROVENANCE / GIT
+    found = ""
+    if commit is not None:
+        places = [layout.project, Path(".")]
+        found = repository.obtain(places, bundles / f"{commit}.bundle", git.get("remote"))
+    repository.check_out(git.get("remote"))
+    patch = _patch(info, exp_dir, layout)
+    if patch:
+        try:
+            repository.apply(patch)
+        except GitError as error:
+            why = "secrets were masked in them, and " if git.get("patch_masked") else ""
+            raise ReproductionError(
+                f"the uncommitted changes of {info.experiment_id} do not apply to its commit: {why}{error}"
+            ) from error
+    _submodules(repository, layout.project, bundles, layout)
+    for path in repository.fill_large_files():
+        layout.doubt(f"{path}: its content is in Git LFS and not here; run `git lfs fetch` in {layout.project}", path)
+    for path in git.get("submodules_dirty", ()):
+        layout.doubt(f"submodule {path} had changes of its own, which were not recorded", path)
+    if commit is not None:
+        layout.say("code", "same", f"commit {commit[:10]} from {found}", commit)
+    if patch:
+        layout.say("code", "same", f"uncommitted changes of {_files(patch.count(b'diff --git '))}", PATCH_NAME)
+
+
+def _patch(info: ExperimentInfo, exp_dir: Path, layout: Layout) -> bytes:
+    """Return the uncommitted changes; with secrets where they can still be had."""
+    git = info.git
+    if not git.get("patch"):
+        return b""
+    try:
+        patch = (exp_dir / PROVENANCE / PATCH_NAME).read_bytes()
+    except OSError as error:
+        raise ReproductionError(f"the uncommitted changes of {info.experiment_id} are gone: {error}") from error
+    if git.get("patch_truncated"):
+        layout.doubt("the uncommitted changes were too large to be recorded whole; the rest is missing")
+    if len(patch) != git.get("patch_bytes", len(patch)):
+        layout.doubt(f"{PATCH_NAME} is not what was recorded: {len(patch)} bytes instead of {git['patch_bytes']}")
+    if git.get("patch_masked"):
+        whole = read_patch(layout.project, git.get("commit"))
+        if whole is not None and whole[1] == patch:
+            return whole[0]
+        layout.doubt("secrets were masked in the uncommitted changes: the code laid out has *** in their places")
+    return patch
+
+
+def _submodules(repository: Repository, place: Path, bundles: Path, layout: Layout) -> None:
+    for path, (commit, url) in repository.submodules().items():
+        inner = Repository(repository.folder / path, commit)
+        try:
+            inner.obtain([place / path], bundles / f"{commit}.bundle", url)
+        except GitError as error:
+            layout.doubt(f"submodule {path} is not to be had: {error}", path)
+            continue
+        inner.check_out(url)
+        layout.say("code", "same", f"submodule {path} at {commit[:10]}", path)
+        _submodules(inner, place / path, bundles, layout)
+
+
+def inside(top: Path, path: str) -> Path:
+    """Return the place of a recorded relative path under ``top``.
+
+    Raises:
+        ReproductionError: it leads out of it.
+    """
+    pure = PurePosixPath(path)
+    target = top.joinpath(*pure.parts)
+    if pure.is_absolute() or ".." in pure.parts or not target.parent.resolve().is_relative_to(top.resolve()):
+        raise ReproductionError(f"the record names a file outside of the code: {path!r}")
+    return target
+
+
+def _stored_files(info: ExperimentInfo, exp_dir: Path, layout: Layout) -> None:
+    stored = exp_dir / PROVENANCE / CODE
+    files = info.code.get("files", ())
+    for file in files:
+        path = file["path"]
+        source, target = inside(stored, path), inside(layout.tree, path)
+        try:
+            digest = f"sha256:{hashlib.sha256(source.read_bytes()).hexdigest()}"
+        except OSError as error:
+            raise ReproductionError(f"{path} cannot be laid out: {error}; frameworm doctor tells more") from error
+        if digest != file["digest"]:
+            layout.doubt(f"{path} is not what was recorded: {PROVENANCE}/{CODE}/{path} was changed", path)
+        elif file.get("masked"):
+            today = layout.project / path
+            if today.is_file() and kept_digest(today) == digest:
+                source = today
+            else:
+                layout.doubt(f"{path}: secrets were masked in it; the code laid out has *** in their places", path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        shutil.copyfile(source, target)
+        target.chmod(0o755 if file.get("executable") else 0o644)
+    if files:
+        what = "that git did not know" if layout.repository is not None else "that the program imported"
+        layout.say("code", "same", f"{_files(len(files))} {what}")
+
+
+def _files(number: int) -> str:
+    return f"{number:,} file{'' if number == 1 else 's'}"
+
+
+def _left_out(info: ExperimentInfo, layout: Layout) -> None:
+    """Take today's version of what was too large to be stored, or is a link."""
+    for one in info.code.get("left_out", ()):
+        path, why = one["path"], one["why"]
+        today = layout.project / path  # an absolute path stays as it is
+        if os.path.isabs(path):
+            target = None
+        else:
+            target = inside(layout.tree, path)
+        if not today.exists():
+            layout.doubt(f"{path} was not stored ({why}) and is gone", path)
+            continue
+        look = today.stat()
+        unchanged = look.st_mtime_ns // 1_000_000 <= (info.started_ms or 0) and not today.is_symlink()
+        if unchanged:
+            layout.say("code", "same", f"{path} was not stored ({why}); not changed since, by its time", path)
+        elif today.suffix in _CODE_SUFFIXES:
+            layout.doubt(f"{path} was not stored ({why}); today's is used", path)
+        else:
+            layout.say("code", "unknown", f"{path} was not stored ({why}); today's is used", path)
+        if target is not None and not target.exists():
+            layout.link(today, target)
+
+
+def _working_folder(info: ExperimentInfo, layout: Layout) -> None:
+    recorded = info.code.get("cwd") or "."
+    if os.path.isabs(recorded):
+        layout.cwd = layout.folder / "cwd"
+        layout.cwd.mkdir()
+        layout.moved.append((recorded, str(layout.cwd)))
+        layout.moved.sort(key=lambda pair: -len(pair[0]))
+    else:
+        layout.cwd = inside(layout.tree, recorded) if recorded != "." else layout.tree
+        layout.cwd.mkdir(parents=True, exist_ok=True)

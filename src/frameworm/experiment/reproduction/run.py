@@ -1,0 +1,297 @@
+"""Running an experiment again, from laying it out to the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from frameworm.experiment.errors import ExperimentError, ReproductionError, StateError
+from frameworm.experiment.model import SYSTEM_CONTEXT, ExperimentInfo
+from frameworm.experiment.provenance.plan import VARIABLE, Plan
+from frameworm.experiment.provenance.randomness import STATES
+from frameworm.experiment.query.diff import diff_experiments
+from frameworm.experiment.query.read import ExperimentReader
+from frameworm.experiment.reproduction.command import command_here, find_cwd, recorded_command
+from frameworm.experiment.reproduction.environment import Surroundings, surround
+from frameworm.experiment.reproduction.inputs import check_inputs
+from frameworm.experiment.reproduction.layout import Layout, inside, lay_out
+from frameworm.experiment.reproduction.report import Prepared, Reproduction
+from frameworm.experiment.storage.folder import PROVENANCE, experiment_folders, id_of, number_of
+
+_POLL_S = 0.1
+_LOOK_S = 0.5
+_GRACE_S = 30.0
+"""How long a program has to end after it was interrupted; a second Ctrl-C kills it at once."""
+_TAIL_LINES = 20
+_SEED = re.compile(r"(^|[._-])seeds?$", re.IGNORECASE)
+
+
+class Watcher:
+    """Told how a reproduction goes; this one does nothing with it."""
+
+    def prepared(self, prepared: Prepared) -> None:
+        """All is laid out and about to be run."""
+
+    def printed(self, text: str) -> None:
+        """The program printed something."""
+
+    def progressed(self, points: int) -> None:
+        """So many points were logged so far."""
+
+
+def reproduce(
+    exp_dir: Path,
+    folder_of: Callable[[str], Path | None],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    venv: bool = False,
+    project: Path | None = None,
+    links: Sequence[str] = (),
+    strict: bool = False,
+    keep: bool = False,
+    watcher: Watcher | None = None,
+) -> Reproduction:
+    """Run an experiment again and compare; as ``ExperimentManager.reproduce`` documents it."""
+    watcher = watcher or Watcher()
+    settings = dict(settings or {})
+    original = ExperimentReader(exp_dir)
+    number = number_of(exp_dir.name)
+    label = original.info.experiment_id if number is None else id_of(number)
+    if original.info.status in ("running", "pending"):
+        raise StateError(f"{label} is {original.info.status}; it can be reproduced when it has ended")
+    command = recorded_command(original.info)
+    folder = Path(tempfile.mkdtemp(prefix=f"frameworm-{label}-")).resolve()
+    try:
+        layout = lay_out(original.info, exp_dir, folder, project=project)
+        for link in links:
+            _link(link, layout)
+        check_inputs(original.info, exp_dir, layout, folder_of)
+        _say_course(original.info, label, layout)
+        if strict and layout.unproven:
+            raise ReproductionError(f"the code is not proved to be what ran: {'; '.join(layout.unproven)}")
+        python = sys.executable
+        if venv:
+            from frameworm.experiment.reproduction.venv import make_venv
+
+            python = make_venv(original.info, exp_dir, layout)
+        here = surround(original.info, layout, python)
+        words = command_here(command, python, settings, layout)
+        cwd = find_cwd(command, original.info.code.get("script"), layout)
+        plan = _plan(original.info, exp_dir, label, folder, settings)
+        points = _points(original)
+        remarks = tuple(layout.remarks)
+        watcher.prepared(Prepared(label, original.info.name, remarks, tuple(words), cwd, folder, points))
+        run = _Run(plan, exp_dir.parent, folder, watcher)
+        exit_code = run.go(words, cwd, here)
+        found = run.found()
+        if found is None:
+            raise ReproductionError(_nothing_made(exit_code, run.tail(), layout))
+        diff = diff_experiments(original, ExperimentReader(found))
+        again = number_of(found.name)
+        return Reproduction(
+            experiment_id=label,
+            reproduction_id=diff.b.experiment_id if again is None else id_of(again),
+            diff=diff,
+            remarks=remarks,
+            settings=settings,
+            exit_code=exit_code,
+            folder=folder if keep else None,
+            made=frozenset(here.made),
+            tail=tuple(run.tail()),
+            hint=_missed(run.tail(), layout) if exit_code else "",
+        )
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _link(path: str, layout: Layout) -> None:
+    """Link something into the layout that was not recorded."""
+    source = layout.project / path
+    if not source.exists():
+        raise ReproductionError(f"{source} is not there and cannot be linked")
+    layout.link(source, inside(layout.tree, path))
+    layout.say("data", "unknown", f"{path} is linked as it is today; it was not recorded", path)
+
+
+def _say_course(info: ExperimentInfo, label: str, layout: Layout) -> None:
+    sessions = sum(writer.get("role") == "owner" for writer in info.writers)
+    if sessions > 1:
+        text = f"{label} was resumed; the command of its last session is run, from the beginning"
+        layout.say("command", "differs", text)
+    if info.parent.get("relation") == "fork":
+        source, step = info.parent.get("experiment_id"), info.parent.get("step")
+        text = f"{label} is a fork of {source}: what it inherits up to step {step} is not computed again"
+        layout.say("command", "unknown", text)
+
+
+def _plan(info: ExperimentInfo, exp_dir: Path, label: str, folder: Path, settings: dict[str, Any]) -> Plan:
+    scratch = folder / "others"
+    scratch.mkdir()
+    has_states = (exp_dir / PROVENANCE / STATES).is_file()
+    reseeded = any(_SEED.search(key) for key in settings)  # restored states would undo the new seed
+    return Plan(
+        ordinal=info.environment.get("ordinal", 0),
+        root_dir=str(exp_dir.parent.absolute()),
+        scratch_dir=str(scratch),
+        parent={
+            "relation": "reproduction",
+            "experiment_id": label,
+            "uid": info.uid,
+            "attempt": os.urandom(8).hex(),
+        },
+        settings=settings,
+        random_dir=str((exp_dir / PROVENANCE).absolute()) if has_states and not reseeded else None,
+    )
+
+
+def _points(reader: ExperimentReader) -> int:
+    return sum(summary.count for summary in reader.summaries() if summary.context != SYSTEM_CONTEXT)
+
+
+class _Run:
+    """The program as it runs, and the experiment that it makes."""
+
+    def __init__(self, plan: Plan, root_dir: Path, folder: Path, watcher: Watcher) -> None:
+        self._plan = plan
+        self._root_dir = root_dir
+        self._folder = folder
+        self._watcher = watcher
+        self._output = folder / "output.log"
+        self._before = set(experiment_folders(root_dir))
+        self._reader: ExperimentReader | None = None
+
+    def go(self, command: list[str], cwd: Path, here: Surroundings) -> int:
+        """Run the program to its end and return its exit code; Ctrl-C and SIGTERM end it."""
+        plan = self._folder / "plan.json"
+        self._plan.write(plan)
+        with contextlib.ExitStack() as open_files:
+            output = open_files.enter_context(open(self._output, "wb"))
+            stdin = open_files.enter_context(open(here.stdin or os.devnull, "rb"))
+            shown = open_files.enter_context(open(self._output, "rb"))
+            try:
+                process = subprocess.Popen(
+                    command,
+                    cwd=cwd,
+                    env={**here.variables, VARIABLE: str(plan)},
+                    stdin=stdin,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    umask=-1 if here.umask is None else here.umask,
+                    start_new_session=True,  # a signal is passed on once, and its own children end with it
+                )
+            except OSError as error:
+                raise ReproductionError(f"{command[0]} cannot be run: {error}") from error
+            try:
+                with _terminated():
+                    looked_s = time.monotonic()
+                    while process.poll() is None:
+                        with contextlib.suppress(subprocess.TimeoutExpired):
+                            process.wait(_POLL_S)
+                        self._show(shown.read())
+                        if time.monotonic() - looked_s > _LOOK_S:
+                            self._look()
+                            looked_s = time.monotonic()
+                self._show(shown.read())
+                self._look()
+            finally:
+                _end(process)
+        return process.returncode
+
+    def _show(self, output: bytes) -> None:
+        if output:
+            self._watcher.printed(output.decode("utf-8", "replace"))
+
+    def _look(self) -> None:
+        """Tell how many points there are."""
+        try:
+            if self._reader is None:
+                found = self.found()
+                self._reader = None if found is None else ExperimentReader(found)
+            if self._reader is not None:
+                self._reader.refresh()
+                self._watcher.progressed(_points(self._reader))
+        except (ExperimentError, OSError):  # seen while it was made, sealed or moved; the next look sees it whole
+            self._reader = None
+
+    def found(self) -> Path | None:
+        """Return the folder of the new experiment."""
+        for name in sorted(set(experiment_folders(self._root_dir)) - self._before):
+            try:
+                parent = ExperimentReader(self._root_dir / name).info.parent
+            except (ExperimentError, OSError):
+                continue
+            if parent.get("attempt") == self._plan.parent["attempt"]:
+                return self._root_dir / name
+        return None
+
+    def tail(self) -> list[str]:
+        """Return the last lines that the program printed."""
+        with open(self._output, "rb") as file:
+            file.seek(max(0, self._output.stat().st_size - 65_536))
+            return file.read().decode("utf-8", "replace").rstrip().splitlines()[-_TAIL_LINES:]
+
+
+@contextlib.contextmanager
+def _terminated() -> Iterator[None]:
+    """Have SIGTERM end this as Ctrl-C does, so that the program is not left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the program, if it has not, as Ctrl-C would, and whatever it left behind."""
+    try:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_S)
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _nothing_made(exit_code: int, tail: list[str], layout: Layout) -> str:
+    """Say that the program made no experiment."""
+    how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
+    said = "\n".join(f"  {line}" for line in tail[-8:])
+    text = f"the program ended with {how} before it recorded the experiment; it printed\n{said or '  nothing'}"
+    return "\n".join(filter(None, [text, _missed(tail, layout)]))
+
+
+def _missed(tail: list[str], layout: Layout) -> str:
+    """Return what to do about a file that the program missed because it was not recorded."""
+    for line in reversed(tail):
+        missing = re.search(r"No such file or directory: '([^']+)'|No module named '([\w.]+)'", line)
+        if missing is None:
+            continue
+        path = missing[1] or missing[2].replace(".", "/")
+        for name in (path, f"{path}.py"):
+            place = Path(name) if os.path.isabs(name) else layout.cwd / name
+            if place.is_relative_to(layout.tree):
+                relative = place.relative_to(layout.tree)
+                if (layout.project / relative).exists():
+                    return f"{relative} is in {layout.project} but was not recorded; --link {relative} lends it"
+    return ""
