@@ -1,0 +1,64 @@
+"""Edits of an experiment by others than the one who records it, also after its end.
+
+An edit is a journal of its own beside the others, written with one ``write``: there whole, or not at all. Who
+edits does not count as one who records: an edit makes no crashed experiment look alive.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from frameworm.experiment.errors import StoreError
+from frameworm.experiment.model import ExperimentInfo
+from frameworm.experiment.query.read import ExperimentReader
+from frameworm.experiment.query.sync import read_entry
+from frameworm.experiment.recording.journal import JournalWriter, encode_event, now_ms
+from frameworm.experiment.recording.liveness import identity
+from frameworm.experiment.storage.catalog import Catalog, CatalogUnavailableError
+from frameworm.experiment.storage.folder import LOGS, id_of, number_of, write_metadata
+
+
+def edit(folder: Path, *events: dict[str, Any]) -> ExperimentInfo:
+    """Add events to an experiment's record, running or not, and bring the catalog up to date.
+
+    Args:
+        folder: the experiment's.
+        events: with their ``type``, without a time: they come after everything that was recorded.
+
+    Returns:
+        what is known of the experiment now.
+
+    Raises:
+        StoreError: the folder cannot be read or written, or the catalog is locked for long; nothing was changed.
+    """
+    number = number_of(folder.name)
+    assert number is not None
+    reader = ExperimentReader(folder)
+    try:
+        catalog = Catalog.open(folder.parent)
+        if catalog.persistent:
+            catalog.mark_stale(id_of(number))  # first: should this process die, the next reader looks into the folder
+        writer = {**identity(), "role": "editor"}
+        # Clocks of machines differ: what is said now must win over what was said before.
+        t = max(now_ms(), reader.info.updated_ms)
+        everything = [{"type": "open", **writer}, *events, {"type": "close"}]
+        frames = b"".join(encode_event({"t": t, **event}) for event in everything)
+        host = re.sub(r"[^A-Za-z0-9._-]", "_", str(writer["host"]))[:64] or "host"
+        journal = JournalWriter(folder / LOGS, host, lambda: frames)
+        journal.sync()
+        journal.close()
+    except CatalogUnavailableError:
+        raise
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{folder} cannot be written, so nothing was changed: {error}") from error
+    reader = ExperimentReader(folder)
+    if reader.info.status not in ("running", "pending"):
+        write_metadata(folder, reader.info)
+    entry = read_entry(folder)
+    if entry is not None and catalog.persistent:
+        catalog.upsert_many([entry])
+    return reader.info

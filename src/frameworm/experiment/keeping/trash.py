@@ -1,0 +1,211 @@
+"""The trash, ``.frameworm/trash``: deleted experiments, and artifacts taken out of experiments, until it is emptied.
+
+An entry is called like the experiment's folder, ``-``, and the time in Unix ms. One without ``logs/`` holds only some
+files of an experiment that is still there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from frameworm.experiment.errors import ExperimentNotFoundError, StateError, StoreError
+from frameworm.experiment.keeping.edit import edit
+from frameworm.experiment.storage.blobs import BLOBS, sweep
+from frameworm.experiment.storage.folder import (
+    HIDDEN,
+    LOGS,
+    experiment_folders,
+    id_of,
+    not_found,
+    number_of,
+    read_metadata,
+)
+
+TRASH = "trash"
+EMPTYING = ".emptying-"
+"""What the names of entries begin with that are being removed for good."""
+
+_ENTRY = re.compile(r"(?P<folder>exp_\d{3,}(?:_.*)?)-(?P<time_ms>\d{10,})\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class TrashEntry:
+    """One thing in the trash.
+
+    Attributes:
+        experiment_id: whose it is.
+        name: what people called the experiment; empty if that cannot be read.
+        status: its status; empty likewise, and for single files.
+        deleted_ms: when it came there, Unix ms.
+        whole: whether it is an experiment; else it is some of its files.
+        files: how many files it holds.
+        size_bytes: what they take.
+        path: where it lies.
+    """
+
+    experiment_id: str
+    name: str
+    status: str
+    deleted_ms: int
+    whole: bool
+    files: int
+    size_bytes: int
+    path: Path
+
+    @property
+    def folder(self) -> str:
+        """Name of the experiment's folder."""
+        return self.path.name.rpartition("-")[0]
+
+
+def entries(root: Path) -> list[TrashEntry]:
+    """Return what is in the trash of a root, the newest first."""
+    found = [_entry(path, match) for path in _paths(root) if (match := _ENTRY.match(path.name))]
+    return sorted(found, key=lambda entry: (-entry.deleted_ms, entry.path.name))
+
+
+def new_entry(root: Path, folder: str) -> Path:
+    """Return where something of an experiment's folder is to go; the trash is made.
+
+    Raises:
+        OSError: the root cannot be written.
+    """
+    trash = root / HIDDEN / TRASH
+    trash.mkdir(parents=True, exist_ok=True)
+    time_ms = time.time_ns() // 1_000_000
+    while os.path.lexists(path := trash / f"{folder}-{time_ms}"):
+        time_ms += 1
+    return path
+
+
+def files_of(folder: Path) -> Iterator[tuple[str, int]]:
+    """Yield the files below a folder, relative to it, and their sizes."""
+    for parent, _, names in os.walk(folder):
+        for name in sorted(names):
+            path = os.path.join(parent, name)
+            yield os.path.relpath(path, folder), os.lstat(path).st_size
+
+
+def restore(root: Path, experiment_id: str) -> list[Path]:
+    """Bring what the trash holds of an experiment back to its place: itself, and files taken out of it.
+
+    Returns:
+        what is in its place again.
+
+    Raises:
+        ExperimentNotFoundError: the trash holds nothing of it.
+        StateError: something lies in its place; nothing was moved.
+        StoreError: the root cannot be written.
+    """
+    there = entries(root)
+    mine = [entry for entry in there if entry.experiment_id == experiment_id]
+    if not mine:
+        known = sorted({entry.experiment_id for entry in there})
+        if not known:
+            raise ExperimentNotFoundError(f"the trash of {root} is empty")
+        error = not_found(root / HIDDEN / TRASH, [experiment_id], known)
+        raise ExperimentNotFoundError(str(error), error.suggestions)
+    taken = [name for name, number in experiment_folders(root).items() if id_of(number) == experiment_id]
+    whole = [entry for entry in mine if entry.whole]
+    parts = [entry for entry in mine if not entry.whole]
+    if taken and not parts:
+        raise StateError(f"{root / taken[0]} lies in the place of {experiment_id}; nothing was restored")
+    if not taken and not whole:
+        raise StateError(
+            f"the trash holds files of {experiment_id}, which is not there itself: {parts[0].path}; copy what you need"
+        )
+    back = []
+    try:
+        if not taken:
+            folder = root / whole[0].folder
+            whole[0].path.rename(folder)
+            back.append(folder)
+        else:
+            folder = root / taken[0]
+        for entry in parts:
+            back += _restore_files(entry, folder)
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{experiment_id} cannot be restored: {error}") from error
+    return back
+
+
+def _restore_files(entry: TrashEntry, folder: Path) -> list[Path]:
+    """Record that files are there again, and move them back into their experiment."""
+    names = [name for name, _ in files_of(entry.path)]
+    in_the_way = next((name for name in names if os.path.lexists(folder / name)), None)
+    if in_the_way is not None:
+        raise StateError(f"{folder / in_the_way} lies in the place of a file in the trash, {entry.path}; move one away")
+    edit(folder, {"type": "artifacts_restored", "paths": names})
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (entry.path / name).rename(folder / name)
+    shutil.rmtree(entry.path)
+    return [folder / name for name in names]
+
+
+def empty(root: Path, before_ms: int | None = None) -> list[TrashEntry]:
+    """Remove what is in the trash for good.
+
+    Args:
+        root: the root.
+        before_ms: only what came there before this time, Unix ms; None for everything.
+
+    Returns:
+        what was removed.
+
+    Raises:
+        StoreError: something cannot be removed.
+    """
+    removed = []
+    try:
+        for path in _paths(root):
+            if path.name.startswith(EMPTYING):
+                _remove(path)
+        for entry in entries(root):
+            if before_ms is None or entry.deleted_ms < before_ms:
+                # Renamed first: what is half removed must not be offered to be restored.
+                going = entry.path.with_name(EMPTYING + entry.path.name)
+                entry.path.rename(going)
+                _remove(going)
+                removed.append(entry)
+        sweep(root / HIDDEN / BLOBS)  # what only they held
+    except OSError as error:
+        raise StoreError(f"{root / HIDDEN / TRASH} cannot be emptied: {error}") from error
+    return removed
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
+
+
+def _paths(root: Path) -> list[Path]:
+    try:
+        return sorted((root / HIDDEN / TRASH).iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _entry(path: Path, match: re.Match[str]) -> TrashEntry:
+    number = number_of(match["folder"])
+    assert number is not None
+    whole = (path / LOGS).exists()
+    name = status = ""
+    if whole:
+        try:
+            info = read_metadata(path)
+            name, status = info.name, info.status
+        except StoreError:
+            pass
+    sizes = [size for _, size in files_of(path)]
+    return TrashEntry(id_of(number), name, status, int(match["time_ms"]), whole, len(sizes), sum(sizes), path)
