@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -679,3 +680,59 @@ def test_a_million_points_come_back_bit_for_bit_in_three_and_a_half_bytes(tmp_pa
     assert SeriesKey("loss", "train") in ExperimentReader(exp.exp_dir).keys()
     size = sum(path.stat().st_size for path in exp.log_dir.glob("*.seg"))
     assert size <= 3.5 * n, f"{size / n:.2f} bytes a point"
+
+
+# ------------------------------------------------------------------------------------- folders that move
+
+
+def test_a_folder_that_is_moved_is_followed(tmp_path):
+    (tmp_path / "archive").mkdir()
+    exp = make(tmp_path / "runs").start()
+    exp.log_metric("a", 0.0)
+    moved = tmp_path / "archive" / exp.exp_dir.name
+    with pytest.warns(FramewormWarning, match=f"was moved to {moved}"):
+        exp.exp_dir.rename(moved)
+        exp.log_metric("a", 1.0)
+        exp._follow()
+    assert exp.exp_dir == moved
+    exp.log_metric("a", 2.0)
+    exp.end()
+    assert values(moved) == [0.0, 1.0, 2.0]
+    assert ExperimentReader(moved).info.status == "completed"
+    assert [path.suffix for path in (moved / "logs").glob("[jm]*")] == [".seg"]
+
+
+def test_a_folder_that_is_removed_is_told_of_once_and_training_goes_on(tmp_path):
+    exp = make(tmp_path).start()
+    exp.log_metric("a", 0.0)
+    while not (exp.provenance_dir / "requirements.txt").exists():
+        time.sleep(0.01)  # else what is captured in the background would be told of as well
+    shutil.rmtree(exp.exp_dir)
+    with pytest.warns(FramewormWarning, match=f"{exp.exp_dir}: the folder was removed") as told:
+        exp._follow()
+        exp._follow()
+        exp.log_metric("a", 1.0)
+        exp.end()
+    assert len(told) == 1
+    assert exp.status == "completed"
+    assert not exp.exp_dir.exists()
+
+
+def test_a_writer_elsewhere_is_judged_by_the_clock_of_the_file_system(tmp_path, monkeypatch):
+    exp = make(tmp_path).start()
+    exp._recorder.stop_thread(20)
+    journal = exp.log_dir / exp._recorder.name.journal
+    here = os.uname()
+    elsewhere = os.uname_result((here.sysname, "elsewhere", here.release, here.version, here.machine))
+    hour_ns = 3600 * 10**9
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "uname", lambda: elsewhere)
+        for jump_ns in (0, hour_ns, -hour_ns):  # of the reader's clock
+            patch.setattr(time, "time_ns", lambda jump_ns=jump_ns: time.clock_gettime_ns(time.CLOCK_REALTIME) + jump_ns)
+            assert ExperimentReader(exp.exp_dir).info.status == "running"
+        os.utime(journal, ns=(time.clock_gettime_ns(time.CLOCK_REALTIME) - 61 * 10**9,) * 2)
+        for jump_ns in (0, hour_ns, -hour_ns):
+            patch.setattr(time, "time_ns", lambda jump_ns=jump_ns: time.clock_gettime_ns(time.CLOCK_REALTIME) + jump_ns)
+            assert ExperimentReader(exp.exp_dir).info.status == "crashed"
+    assert ExperimentReader(exp.exp_dir).info.status == "running"  # on its own host the process is asked, not a clock
+    exp.end()

@@ -32,6 +32,7 @@ from frameworm.experiment.errors import (
     StoreNotFoundError,
 )
 from frameworm.experiment.storage.catalog import Catalog
+from frameworm.experiment.storage.schema import Entry
 
 COLUMNS = [
     "experiment_id",
@@ -632,7 +633,7 @@ class TestSync:
         manager = ExperimentManager(root)
         catalog = Catalog.open(root)
         reader = manager.reader("exp_001")
-        catalog.upsert(reader.info, [], stale=False)
+        catalog.upsert_many([Entry(reader.info, [], stale=False)])
         assert ids(manager.search_experiments("'loss' in metrics")) == ["exp_003", "exp_002"]
         catalog.mark_stale("exp_001")
         assert ids(manager.search_experiments("'loss' in metrics")) == ["exp_003", "exp_002", "exp_001"]

@@ -90,5 +90,5 @@ def test_the_wheel_holds_the_package_its_types_and_its_command(tmp_path: Path) -
     modules = {str(p.relative_to(REPOSITORY / "src")) for p in (REPOSITORY / "src" / "frameworm").rglob("*.py")}
     assert modules <= names
     assert {"frameworm/py.typed", f"{info}/licenses/LICENSE"} <= names
-    assert not [name for name in names if name.startswith(("tests", "docs", "examples", "benchmarks"))]
+    assert not [name for name in names if name.startswith(("tests", "docs", "examples", "benchmarks", "faults"))]
     assert "frameworm = frameworm.experiment.cli:main" in entry_points

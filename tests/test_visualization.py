@@ -177,6 +177,14 @@ def test_without_epochs_the_remedy_is_named(lab: Lab) -> None:
         plot_metric_comparison(lab.manager, lab.ids, "loss", x="epoch")
 
 
+def test_the_band_of_a_group_that_falls_below_zero_has_a_log_axis(lab: Lab) -> None:
+    for offset in (0.0, 0.5):
+        lab.add("falling", {"loss": [4.0 - 2 * step + offset for step in range(5)]})
+    axes = plot_metric_comparison(lab.manager, lab.ids, "loss", groups="name", log=True).axes[0]
+    assert axes.get_yscale() == "log"
+    assert 0 < axes.get_ylim()[0] < 1 < axes.get_ylim()[1]
+
+
 def test_log_axis_leaves_out_and_counts_what_it_cannot_show(lab: Lab) -> None:
     lab.add("a", {"loss": [-1.0, 0.0, 1.0, 10.0, 100.0]})
     figure = plot_metric_comparison(lab.manager, lab.ids, "loss", log=True)

@@ -342,7 +342,9 @@ def test_help_and_version(run: Run) -> None:
     assert CliRunner().invoke(main, ["--version"]).stdout == f"frameworm {__version__}\n"
     text = CliRunner().invoke(main, ["-h"]).stdout
     commands = re.findall(r"^  (\w+)  ", text.split("Commands:")[1], re.M)
-    assert commands == ["list", "show", "compare", "plot", "search", "summary", "delete", "rebuild"]
+    reading = ["list", "show", "compare", "diff", "plot", "search", "summary", "delete", "rebuild", "leaderboard"]
+    keeping = ["doctor", "compact", "prune", "trash", "restore", "tag", "note"]
+    assert commands == [*reading, *keeping, "reproduce", "export", "import"]
     for name in commands:
         assert "Example: frameworm" in CliRunner().invoke(main, [name, "--help"]).stdout
         assert "--json" in CliRunner().invoke(main, [name, "--help"]).stdout

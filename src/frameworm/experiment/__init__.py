@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     from frameworm.experiment.errors import ExperimentError
     from frameworm.experiment.experiment import Experiment
     from frameworm.experiment.manager import ExperimentManager
+    from frameworm.experiment.provenance.randomness import seed_everything
 
-__all__ = ["Experiment", "ExperimentError", "ExperimentManager"]
+__all__ = ["Experiment", "ExperimentError", "ExperimentManager", "seed_everything"]
 
 _HOME = {
     "Experiment": "frameworm.experiment.experiment",
     "ExperimentError": "frameworm.experiment.errors",
     "ExperimentManager": "frameworm.experiment.manager",
+    "seed_everything": "frameworm.experiment.provenance.randomness",
 }
 
 

@@ -7,5 +7,11 @@ parses                    what each   tables       text.py    one value as short
 """
 
 from frameworm.experiment.cli.commands import main
+from frameworm.experiment.cli.keeping import COMMANDS
+from frameworm.experiment.cli.leaderboard import leaderboard
+from frameworm.experiment.cli.reproducing import COMMANDS as REPRODUCING
 
 __all__ = ["main"]
+
+for command in (leaderboard, *COMMANDS, *REPRODUCING):
+    main.add_command(command)

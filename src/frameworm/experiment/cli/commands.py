@@ -159,6 +159,33 @@ def _metric_values(store: ExperimentManager, rows: Sequence[dict[str, Any]], col
 
 
 @main.command()
+@click.argument("first", metavar="ID")
+@click.argument("second", metavar="ID")
+@click.option("--metric", "-m", "metrics", multiple=True, help="Only this metric, such as loss or loss@val.")
+@click.option("--code/--no-code", default=True, help="With or without the lines of code.  [default: with]")
+@click.option("--all", "everything", is_flag=True, help="Leave out nothing for being long.")
+@json_option
+@root_dir_option()
+def diff(first: str, second: str, metrics: Sequence[str], code: bool, everything: bool, as_json: bool) -> None:
+    """Tell what differs between two experiments, where their metrics part, and what probably made them.
+
+    Metrics are compared bit for bit, code as it ran, uncommitted changes included.
+
+    Example: frameworm diff exp_001 exp_002 --metric loss
+    """
+    found = manager().diff(first, second, metrics=metrics or None)
+    if as_json:
+        from frameworm.experiment.cli.text import to_json
+
+        click.echo(to_json(found.to_dict()))
+        return
+    from frameworm.experiment.cli.difference import show_difference
+    from frameworm.experiment.cli.tables import Screen
+
+    show_difference(Screen(), found, code=code, everything=everything)
+
+
+@main.command()
 @click.argument("arguments", metavar="ID... METRIC", nargs=-1, required=True)
 @click.option("--metric", "-m", "metrics", multiple=True, help="A metric; then all arguments are ids.")
 @click.option("--output", "-o", metavar="FILE", help="Write a figure: .png, .svg or .pdf.")
@@ -283,13 +310,14 @@ def summary(as_json: bool) -> None:
 def delete(experiment_ids: Sequence[str], yes: bool, force: bool, as_json: bool) -> None:
     """Move experiments to the trash, after asking.
 
-    The trash is .frameworm/trash in the folder of experiments; moving a folder back undoes the deletion.
+    The trash is .frameworm/trash in the folder of experiments; `frameworm restore` undoes the deletion.
 
     Example: frameworm delete exp_001 exp_002
     """
     from frameworm.experiment.cli.text import to_json
 
     store = manager()
+    store.folders_of(experiment_ids)  # says of all that are unknown at once
     doomed = [_doomed(store, one) for one in dict.fromkeys(experiment_ids)]
     running = [one for one, info, *_ in doomed if info is not None and info.status in ("pending", "running")]
     if running and not force:
@@ -298,14 +326,16 @@ def delete(experiment_ids: Sequence[str], yes: bool, force: bool, as_json: bool)
         if not sys.stdin.isatty():
             raise StateError("there is no terminal to ask in; give --yes to delete without being asked")
         from frameworm.experiment.cli.tables import Screen
-        from frameworm.experiment.cli.views import show_doomed
+        from frameworm.experiment.cli.views import show_doomed, show_forks
 
         show_doomed(Screen(), doomed)
+        show_forks(Screen(), store.forks_of([one for one, *_ in doomed]))
         if not click.confirm("Move to the trash?", err=as_json):
             click.echo("nothing was deleted", err=True)
             click.get_current_context().exit(1)
     deleted = []
-    for one, *_ in doomed:
+    # Forks first: nobody need be told that they will miss what goes as well.
+    for one, *_ in sorted(doomed, key=lambda item: -item[1].created_ms if item[1] and item[1].forked_from else 0):
         path = store.delete_experiment(one, force=force)
         deleted.append({"experiment_id": one, "moved_to": path})
         if not as_json:

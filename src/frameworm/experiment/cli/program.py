@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
 import click
@@ -107,8 +108,13 @@ def json_option(command: _Command) -> _Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead, and nothing else.")(command)
 
 
+def root_folder() -> Path:
+    """Return the root folder that the command line names."""
+    return Path(click.get_current_context().meta.get(_ROOT_DIR, "experiments"))
+
+
 def manager() -> ExperimentManager:
     """Return the manager of the root folder that the command line names."""
     from frameworm.experiment.manager import ExperimentManager
 
-    return ExperimentManager(click.get_current_context().meta.get(_ROOT_DIR, "experiments"))
+    return ExperimentManager(root_folder())

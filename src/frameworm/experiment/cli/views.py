@@ -121,6 +121,8 @@ def _facts(screen: Screen, info: ExperimentInfo) -> list[Line]:
     if info.reason:
         facts.append(("reason", inert(info.reason), "red" if info.status == "failed" else ""))
     facts.append(("project", inert(info.project), ""))
+    facts.append(("fork", _fork(info), ""))
+    facts.append(("rewound", " and ".join(f"to step {one['step']:,}" for one in info.rewinds), ""))
     facts.append(("tags", inert(", ".join(info.tags)), "cyan"))
     for label, time_ms in (("started", info.started_ms), ("ended", info.ended_ms)):
         if time_ms is not None:
@@ -140,6 +142,18 @@ def _facts(screen: Screen, info: ExperimentInfo) -> list[Line]:
         for label, value, style in facts
         if value
     ]
+
+
+def _fork(info: ExperimentInfo) -> str:
+    origin = info.forked_from
+    return f"of {inert(str(origin['experiment_id']))} at step {origin['step']:,}" if origin else ""
+
+
+def show_forks(screen: Screen, forks: Sequence[str]) -> None:
+    """Print which experiments will lack points that they inherit from what goes."""
+    if forks:
+        ids = ", ".join(forks[:12]) + (f", … ({len(forks):,} in all)" if len(forks) > 12 else "")
+        screen.line((f"forks that lose the points they inherit, until it is restored: {ids}", "yellow"))
 
 
 def _git(git: dict[str, Any]) -> str:

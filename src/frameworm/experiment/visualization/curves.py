@@ -99,7 +99,7 @@ class Treatment:
 
 def curve_of(label: str, series: Series, how: Treatment) -> Curve:
     """Make the curve of one series."""
-    x, y = series.x, _finite(series.y)
+    x, y = series.x, finite(series.y)
     left_out = 0
     if how.log:
         left_out = int((y <= 1 / OFF_SCALE).sum())
@@ -117,7 +117,7 @@ def curve_of(label: str, series: Series, how: Treatment) -> Curve:
 
 def curve_of_group(label: str, members: Sequence[Series], how: Treatment) -> Curve:
     """Make the curve of a group: the mean of its members, smoothed one by one, and a band around it."""
-    smoothed = [(s.x, smooth(s.x, _finite(s.y), how.smoothing, how.span)) for s in members if len(s.x)]
+    smoothed = [(s.x, smooth(s.x, finite(s.y), how.smoothing, how.span)) for s in members if len(s.x)]
     bad = Bad.of(members)
     logged = sum(s.logged for s in members)
     table = align([mean_by_x(x, y) for x, y in smoothed])
@@ -126,10 +126,7 @@ def curve_of_group(label: str, members: Sequence[Series], how: Treatment) -> Cur
     x, mean, lower, upper = _mean_and_band(*table, how.band)
     left_out = 0
     if how.log:
-        left_out = int((mean <= 1 / OFF_SCALE).sum())
-        mean = np.where(mean > 1 / OFF_SCALE, mean, np.nan)
-        # A band that reaches zero has no lower edge on a log axis: it is drawn to a tenth of the mean.
-        lower = np.where(lower > 0, lower, mean / 10)
+        mean, lower, upper, left_out = on_log_axis(mean, lower, upper)
     keep = np.unique(np.concatenate([thin(x, part) for part in (mean, lower, upper)]))
     return Curve(
         label,
@@ -141,6 +138,15 @@ def curve_of_group(label: str, members: Sequence[Series], how: Treatment) -> Cur
         left_out=left_out,
         logged=logged,
     )
+
+
+def on_log_axis(y: Floats, lower: Floats, upper: Floats) -> tuple[Floats, Floats, Floats, int]:
+    """Return a line and its band as a logarithmic axis can show them, and how many points of the line it cannot."""
+    shown = np.where(y > 1 / OFF_SCALE, y, np.nan)
+    # A band that reaches zero has no lower edge on a log axis: it is drawn to a tenth of the line.
+    lower = np.where(lower > 0, lower, shown / 10)
+    upper = np.where((upper > 0) & ~np.isnan(shown), upper, np.nan)
+    return shown, lower, upper, int((y <= 1 / OFF_SCALE).sum())
 
 
 def smooth(x: Floats, y: Floats, amount: float, span: float) -> Floats:
@@ -254,7 +260,7 @@ def _mean_and_band(x: Floats, table: Floats, band: Band) -> tuple[Floats, Floats
     return x, mean, lower, upper
 
 
-def _finite(y: Floats) -> Floats:
+def finite(y: Floats) -> Floats:
     """Return y with NaN in place of what has no place on an axis."""
     return np.where(np.abs(y) < OFF_SCALE, y, np.nan)
 

@@ -1,0 +1,409 @@
+"""One process's part in an experiment: it begins, follows its folder, meets forks and signals, and ends."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from frameworm.experiment.errors import InputError, StateError, tell
+from frameworm.experiment.model import ENDED, SYSTEM_CONTEXT, ExperimentInfo, Status
+from frameworm.experiment.provenance.capture import TIMEOUT_S, Capture
+from frameworm.experiment.provenance.plan import Plan
+from frameworm.experiment.recording.console import ConsoleCapture
+from frameworm.experiment.recording.fold import Fold
+from frameworm.experiment.recording.liveness import identity
+from frameworm.experiment.recording.process import uninterrupted, unwatch, watch
+from frameworm.experiment.recording.recorder import Recorder, guard
+from frameworm.experiment.recording.system import SystemSampler
+from frameworm.experiment.storage import folder as folders
+
+if TYPE_CHECKING:
+    from frameworm.experiment.query.lineage import Origin
+    from frameworm.experiment.query.read import ExperimentReader
+
+_SNAPSHOT_INTERVAL_S = 2.0
+
+
+class Session:
+    """What an ``Experiment`` is while a process records it: pending, running, ended; and what is known of it."""
+
+    _recorder: Recorder
+    _exp_dir: Path
+    _plan: Plan | None = None  # of the reproduction that this experiment is
+    _origin: Origin | None = None  # of the fork that it is
+
+    def _prepare(self, *, capture_console: bool, system_metrics_s: float) -> None:
+        """Set what every way of getting an experiment starts from."""
+        if not system_metrics_s >= 0:
+            raise InputError(f"system_metrics_s: expected seconds, 0 for none, got {system_metrics_s!r}")
+        self._fold = Fold()
+        self._owner = True
+        self._pid = os.getpid()
+        self._console: ConsoleCapture | None = None
+        self._capture_console = capture_console
+        self._system_metrics_s = system_metrics_s
+        self._changed = False
+        self._capture: Capture | None = None
+        self._ordinal = 0
+        self._record_inputs = False
+        self._began_s = 0.0
+        self._astray = False  # the folder was removed while we record into it
+        self._sink: Recorder | _Refusing = _Refusing(self._why_not)
+        self._state = "pending"
+
+    def _attach(self, exp_dir: Path, reader: ExperimentReader, *, strict: bool) -> None:
+        self._owner = False
+        self._exp_dir = exp_dir
+        self._fold = reader.fold()
+        self._recorder = Recorder(self.log_dir, {**identity(), "role": "attached"}, strict=strict)
+        self._state = "running"
+
+    # ------------------------------------------------------------------------------------ start and end
+
+    def start(self) -> Self:
+        """Begin recording: status ``running``; code version, environment and console are captured from here on.
+
+        Raises:
+            StateError: it is running already, or has ended.
+        """
+        if self._state != "pending":
+            raise StateError(f"{self.experiment_id} cannot start: it is {self.status}; {self._remedy()}")
+        watch(self)
+        with uninterrupted():  # a signal has to find it pending or running, not half of each
+            self._begin()
+        return self
+
+    def _begin(self) -> None:
+        self._began_s = time.monotonic()
+        self._event("status", status="running")
+        self._capture = Capture(
+            self._exp_dir,
+            self._event,
+            ordinal=self._ordinal,
+            random_dir=None if self._plan is None or self._plan.random_dir is None else Path(self._plan.random_dir),
+            record_inputs=self._record_inputs,
+        )
+        self._state = "running"
+        if self._capture_console:
+            self._console = ConsoleCapture(self.log_dir / "console.log")
+            self._console.start()
+            self._recorder.every(1.0, self._console.flush)
+        if self._system_metrics_s:
+            sampler = SystemSampler(self._exp_dir.parent)
+            self._recorder.every(self._system_metrics_s, lambda: self._log_system(sampler))
+        self._recorder.every(_SNAPSHOT_INTERVAL_S, self._refresh_metadata)
+        self._run(self._finish_capture)
+
+    def _run(self, first: Callable[[], None]) -> None:
+        self._sink = self._recorder
+        self._recorder.every(1.0, self._follow)
+        self._recorder.start(first)
+
+    def _follow(self) -> None:
+        """Go where the folder was moved to; say so, and also when it is gone."""
+        logs_dir = self._recorder.follow()
+        if logs_dir is None:
+            if not self._astray:
+                self._astray = True
+                tell(f"{self._exp_dir}: the folder was removed; training goes on, but what it records is lost with it")
+        elif logs_dir != self.log_dir:
+            tell(f"{self._exp_dir} was moved to {logs_dir.parent}; recording goes on there")
+            self._exp_dir = logs_dir.parent
+
+    def _finish_capture(self) -> None:
+        """Complete the record of code, randomness and environment; on the background thread."""
+        self._follow()
+        if self._capture is not None and not self._astray:
+            self._capture.finish(self._exp_dir)
+            if self._state == "running":  # else the end is waiting, and writes it itself
+                guard(self._refresh_metadata, "writing metadata.json")
+
+    def _log_system(self, sampler: SystemSampler) -> None:
+        sample = sampler.sample()
+        if sample:
+            self._recorder.log_metrics(sample, None, None, SYSTEM_CONTEXT)
+
+    def end(self, status: Status = "completed", reason: str = "") -> None:
+        """End the experiment: everything recorded is put on the disk, sealed, and entered in the catalog.
+
+        Ending twice does nothing. Failures of the disk are told as warnings: what was recorded stays readable.
+
+        Args:
+            status: ``completed``, ``failed`` or ``killed``.
+            reason: why, in a line.
+
+        Raises:
+            InputError: another status.
+            StateError: it was never started.
+        """
+        if status not in ENDED:
+            raise InputError(f"status: expected {', '.join(sorted(ENDED))}, got {status!r}")
+        if self._state == "pending":
+            raise StateError(f"{self.experiment_id} was not started; {self._remedy()}")
+        if self._state == "running":
+            with uninterrupted():
+                self._end(status, reason, capture_s=TIMEOUT_S)
+
+    def _end(self, status: Status, reason: str, capture_s: float) -> None:
+        self._state = "ended"
+        unwatch(self)
+        if self._console is not None:
+            guard(self._console.stop, "the copy of the console")
+        self._recorder.stop_thread(capture_s)
+        self._sink = _Refusing(self._why_not)
+        if self._capture is not None and not self._astray:
+            guard(self._complete_capture, "completing the record of code and inputs")
+        if self._owner:
+            duration_s = time.monotonic() - self._began_s
+            self._event("status", status=status, reason=reason, duration_s=duration_s)
+        guard(self._follow, "looking for the folder")
+        self._recorder.close()
+        if not self._astray:
+            guard(self._settle, "sealing")
+
+    def _complete_capture(self) -> None:
+        if self._capture is not None:
+            self._capture.complete(self._exp_dir, {dataset["path"] for dataset in self.info.datasets})
+
+    def _settle(self) -> None:
+        """Seal what nobody writes any more; refresh the snapshot and the catalog."""
+        from frameworm.experiment.query.enter import enter
+        from frameworm.experiment.recording.journal import WriterName, sync_file
+        from frameworm.experiment.recording.liveness import is_alive
+        from frameworm.experiment.recording.seal import seal
+
+        closed = [self._recorder.name]
+        journals = [n for n in map(WriterName.parse, os.listdir(self.log_dir)) if n is not None and n not in closed]
+        if journals:
+            now = time.time_ns() // 1_000_000
+            for writer in open_reader(self._exp_dir).info.writers:
+                name = WriterName.parse(writer["journal"])
+                gone = writer["closed"] or not is_alive(writer, (now - writer["heartbeat_ms"]) / 1000)
+                if name in journals and gone and (self.log_dir / name.journal).exists():
+                    closed.append(name)
+        for name in closed:
+            guard(lambda name=name: seal(self.log_dir, name), f"sealing {name.journal}")  # type: ignore[misc]
+            if (journal := self.log_dir / name.journal).exists():
+                guard(lambda journal=journal: sync_file(journal), f"putting {journal} on the disk")  # type: ignore[misc]
+        reader = open_reader(self._exp_dir)
+        self._fold = reader.fold()
+        if self._owner or reader.info.status in ENDED:
+            if journals:  # others may have changed it; what this process changed is there
+                folders.write_config(self._exp_dir, reader.info.config)
+            folders.write_metadata(self._exp_dir, reader.info)
+            enter(self._exp_dir)
+
+    def __enter__(self) -> Self:
+        if self._state == "running":
+            return self
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._state != "running":
+            return
+        status, reason = _outcome(error)
+        if status == "failed" and error is not None:
+            guard(lambda: self._keep_traceback(error), "keeping the traceback")
+        self.end(status, reason)
+
+    def _keep_traceback(self, error: BaseException) -> None:
+        from frameworm.experiment.secrets import mask_text
+
+        text = "".join(traceback.format_exception(error))
+        with open(self.log_dir / "traceback.txt", "a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(mask_text(text))
+
+    def on_exit(self, failure: BaseException | None) -> None:
+        """End at interpreter exit, as failed if an exception was not caught; called for you."""
+        if self._state != "running":
+            return
+        if failure is not None:
+            guard(lambda: self._keep_traceback(failure), "keeping the traceback")
+        self.end(*_outcome(failure))
+
+    def on_signal(self, name: str) -> None:
+        """End as killed, quickly: a second, deadlier signal often follows; called for you."""
+        if self._state == "running":
+            self._end("killed", f"received {name}", capture_s=0.5)
+
+    def on_fork(self) -> None:
+        """Leave the parent's journal alone in a forked child; its first log opens one of its own."""
+        self._recorder.abandon()
+        if self._state == "running":
+            self._owner = False
+            self._sink = _Refusing(self._reopen)
+
+    def _reopen(self) -> Recorder:
+        """Give a forked child its own journal; called at its first log."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._console = self._capture = None
+            self._attach(self._exp_dir, open_reader(self._exp_dir), strict=self._recorder.strict)
+            watch(self)
+            self._run(lambda: None)
+        return self._recorder
+
+    def _why_not(self) -> Recorder:
+        raise StateError(f"{self.experiment_id} is {self.status} and records nothing; {self._remedy()}")
+
+    def _remedy(self) -> str:
+        if self._state == "pending":
+            return "begin with `with exp:` or exp.start()"
+        if self._state == "running":
+            return "it needs no second start"
+        return f"Experiment.resume({self.experiment_id!r}, …) goes on with it"
+
+    # ------------------------------------------------------------------------------------------ events
+
+    def _editable(self) -> Recorder:
+        """Return the recorder: config, tags and notes can also be set before the start."""
+        return self._recorder if self._state == "pending" else self._sink.ready()
+
+    def _event(self, kind: str, **values: Any) -> None:
+        self._apply(self._recorder.event(kind, **values))
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        self._fold.apply(event)
+        self._changed = True
+
+    def _refresh_metadata(self) -> None:
+        if self._changed and not self._astray:
+            self._changed = False
+            try:
+                folders.write_metadata(self._exp_dir, self._fold.info(self._exp_dir))
+            except FileNotFoundError:
+                self._changed = True
+                self._follow()  # it was moved or removed this moment
+
+    # -------------------------------------------------------------------------------------- attributes
+
+    @property
+    def info(self) -> ExperimentInfo:
+        """Everything known of this experiment but its points, as this process sees it."""
+        return self._fold.info(self._exp_dir)
+
+    @property
+    def experiment_id(self) -> str:
+        """``exp_001`` and so on; unique in its root."""
+        return self.info.experiment_id
+
+    @property
+    def uid(self) -> str:
+        """UUIDv7, 32 hex digits; unique everywhere."""
+        return self.info.uid
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.info.name
+
+    @property
+    def project(self) -> str:
+        """Named group it belongs to."""
+        return self.info.project
+
+    @property
+    def description(self) -> str:
+        """Free text."""
+        return self.info.description
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config as it is stored; change it with ``log_config`` or ``update_config``."""
+        return self.info.config
+
+    @property
+    def tags(self) -> list[str]:
+        """Words to filter by."""
+        return list(self.info.tags)
+
+    @property
+    def status(self) -> Status:
+        """``pending``, ``running``, ``completed``, ``failed`` or ``killed``."""
+        return self.info.status
+
+    @property
+    def exp_dir(self) -> Path:
+        """Folder of the experiment."""
+        return self._exp_dir
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Folder for model checkpoints."""
+        return self._exp_dir / folders.CHECKPOINTS
+
+    @property
+    def log_dir(self) -> Path:
+        """Folder of journals, segments, console and traceback."""
+        return self._exp_dir / folders.LOGS
+
+    @property
+    def artifact_dir(self) -> Path:
+        """Folder of logged files."""
+        return self._exp_dir / folders.ARTIFACTS
+
+    @property
+    def provenance_dir(self) -> Path:
+        """Folder of the uncommitted diff and the list of packages."""
+        return self._exp_dir / folders.PROVENANCE
+
+    @property
+    def start_time(self) -> datetime | None:
+        """When it started, UTC; None before."""
+        return _time(self.info.started_ms)
+
+    @property
+    def end_time(self) -> datetime | None:
+        """When it ended, UTC; None before."""
+        return _time(self.info.ended_ms)
+
+    @property
+    def refused_values(self) -> int:
+        """How many metric values were left out because they were no numbers."""
+        return self._recorder.refused_values
+
+    def __repr__(self) -> str:
+        return f"<Experiment {self.experiment_id} {self.name!r} {self.status} in {self._exp_dir}>"
+
+
+class _Refusing:
+    """Stands where the recorder would while nothing can be recorded: asks ``ready`` for one, which may raise."""
+
+    def __init__(self, ready: Callable[[], Recorder]) -> None:
+        self.ready = ready
+
+    def log_metric(self, *arguments: Any) -> None:
+        self.ready().log_metric(*arguments)
+
+    def log_metrics(self, *arguments: Any) -> None:
+        self.ready().log_metrics(*arguments)
+
+
+def open_reader(exp_dir: Path) -> ExperimentReader:
+    """Return a reader of an experiment, having told of what is damaged."""
+    from frameworm.experiment.query.read import ExperimentReader
+
+    reader = ExperimentReader(exp_dir)
+    for damage in reader.damage:
+        tell(f"{damage}; the rest is read")
+    return reader
+
+
+def _outcome(error: BaseException | None) -> tuple[Status, str]:
+    """Return the status and reason with which a block ends that ``error`` leaves."""
+    if error is None or (isinstance(error, SystemExit) and not error.code) or isinstance(error, GeneratorExit):
+        return "completed", ""
+    reason = traceback.format_exception_only(error)[-1].strip()[:500]
+    return ("killed" if isinstance(error, KeyboardInterrupt) else "failed"), reason
+
+
+def _time(time_ms: int | None) -> datetime | None:
+    return None if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC)
