@@ -1,0 +1,1 @@
+"""Measuring frameworm beside its peers: ``python -m benchmarks --help``."""
