@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test lint types bench docs clean
+.PHONY: help setup demo test lint types bench faults docs clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -31,8 +31,11 @@ lint: $(VENV)/.dev ## check style, format and the direction of imports
 types: $(VENV)/.dev ## check types, strictly
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev ## measure the recorder and the reader, and print the figures
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.dev ## measure beside eight peers, half an hour; BENCH='scalar --rounds 5' for a part
+	$(BIN)/python -m benchmarks $(BENCH)
+
+faults: $(VENV)/.dev ## do harm: kill, cut the power, fill the disk; count what is lost; FAULTS='-k kill' picks rows
+	$(BIN)/python -m faults $(FAULTS)
 
 docs: $(VENV)/.dev ## build the documentation into site/
 	$(BIN)/python docs/cli_reference.py
@@ -41,7 +44,7 @@ docs: $(VENV)/.dev ## build the documentation into site/
 
 clean: ## remove what was built; .venv, demo/ and your experiments stay
 	rm -rf build dist site .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests examples benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find src tests examples benchmarks faults docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ------------------------------------------------------------------------------ the virtual environment
 # Stamps remember what is installed, and are made anew when pyproject.toml changes.
