@@ -1,0 +1,53 @@
+import { routeOf, type Route } from "./routes";
+
+class Router {
+  #current: Route = $state.raw(routeOf(here()));
+
+  /** The route that is shown. */
+  get current(): Route {
+    return this.#current;
+  }
+
+  /** Goes to an address of the page; `replace` leaves no step for the back button. */
+  navigate = (address: string, options: { replace?: boolean } = {}): void => {
+    if (address !== here()) history[options.replace === true ? "replaceState" : "pushState"](null, "", address);
+    this.#current = routeOf(here());
+  };
+
+  /** Sets keys of the query (null takes one away) and leaves the others. */
+  setQuery = (changes: Record<string, string | null>, options: { replace?: boolean } = {}): void => {
+    const url = new URL(location.href);
+    for (const [key, value] of Object.entries(changes)) {
+      if (value === null || value === "") url.searchParams.delete(key);
+      else url.searchParams.set(key, value);
+    }
+    this.navigate(url.pathname + url.search, options);
+  };
+
+  /** Follows the browser's back and forward, and plain clicks on links of the page. Returns what ends it. */
+  start = (): (() => void) => {
+    const moved = () => (this.#current = routeOf(here()));
+    const clicked = (event: MouseEvent) => {
+      if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey) return;
+      if (event.shiftKey || event.altKey) return;
+      const link = (event.target as Element | null)?.closest?.("a");
+      if (!link || link.target !== "" || link.hasAttribute("download") || link.origin !== location.origin) return;
+      if (link.pathname.startsWith("/api/")) return;
+      event.preventDefault();
+      this.navigate(link.pathname + link.search);
+    };
+    addEventListener("popstate", moved);
+    document.addEventListener("click", clicked);
+    return () => {
+      removeEventListener("popstate", moved);
+      document.removeEventListener("click", clicked);
+    };
+  };
+}
+
+function here(): string {
+  return typeof location === "undefined" ? "/" : location.pathname + location.search;
+}
+
+export const router = new Router();
+export const navigate = router.navigate;

@@ -1,0 +1,79 @@
+import { apiUrl } from "../wire/api";
+import type { Alert, Change } from "../wire/types";
+
+type ChangeHandler = (ids: string[], change: Change) => void;
+type AlertHandler = (alert: Alert) => void;
+
+const quickest = 1000;
+const slowest = 15_000;
+
+/** What the server tells while the page is open. Lost connections come back by themselves. */
+class Live {
+  #version: string | number | null = $state(null);
+  #connected = $state(false);
+  #source: EventSource | null = null;
+  #wait = quickest;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #changes = new Set<ChangeHandler>();
+  #alerts = new Set<AlertHandler>();
+
+  get version(): string | number | null {
+    return this.#version;
+  }
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /** Calls back with the ids of experiments that changed; returns what ends it. */
+  onChanged = (handler: ChangeHandler): (() => void) => {
+    this.#changes.add(handler);
+    return () => this.#changes.delete(handler);
+  };
+
+  onAlert = (handler: AlertHandler): (() => void) => {
+    this.#alerts.add(handler);
+    return () => this.#alerts.delete(handler);
+  };
+
+  start = (): (() => void) => {
+    this.#open();
+    return () => {
+      clearTimeout(this.#timer);
+      this.#source?.close();
+      this.#source = null;
+      this.#connected = false;
+    };
+  };
+
+  #open(): void {
+    const source = new EventSource(apiUrl("/events"));
+    this.#source = source;
+    source.addEventListener("hello", (event) => {
+      const { version } = JSON.parse(event.data) as { version: string | number };
+      const missed = this.#version !== null && this.#version !== version;
+      this.#version = version;
+      this.#connected = true;
+      this.#wait = quickest;
+      if (missed) this.#tell({ version, ids: [], removed: [], more: true });
+    });
+    source.addEventListener("changed", (event) => this.#tell(JSON.parse(event.data) as Change));
+    source.addEventListener("alert", (event) => {
+      const alert = JSON.parse(event.data) as Alert;
+      for (const handler of this.#alerts) handler(alert);
+    });
+    source.addEventListener("error", () => {
+      this.#connected = false;
+      source.close();
+      this.#timer = setTimeout(() => this.#open(), this.#wait);
+      this.#wait = Math.min(this.#wait * 2, slowest);
+    });
+  }
+
+  #tell(change: Change): void {
+    this.#version = change.version;
+    for (const handler of this.#changes) handler(change.ids, change);
+  }
+}
+
+export const live = new Live();

@@ -1,0 +1,69 @@
+/** Requests to the server. Every failure is an `ApiError`, save an aborted request, which stays an `AbortError`. */
+const base = "/api/v1";
+
+export type Params = Record<string, string | number | boolean | readonly string[] | null | undefined>;
+
+export class ApiError extends Error {
+  override name = "ApiError";
+
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly status: number,
+    /** The character of a query at which it went wrong. */
+    readonly position: number | null = null,
+  ) {
+    super(message);
+  }
+}
+
+export function isAbort(error: unknown): boolean {
+  return error instanceof DOMException && error.name === "AbortError";
+}
+
+/** The address of an endpoint, such as `/points`; lists are joined by commas, null and undefined left out. */
+export function apiUrl(path: string, params: Params = {}): string {
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(params)) {
+    if (value !== null && value !== undefined) query.set(key, Array.isArray(value) ? value.join(",") : String(value));
+  }
+  const text = query.toString();
+  return base + path + (text === "" ? "" : `?${text}`);
+}
+
+export async function getJson<T>(path: string, params: Params = {}, signal?: AbortSignal): Promise<T> {
+  const response = await request(apiUrl(path, params), { signal, headers: { Accept: "application/json" } });
+  return (response.status === 204 ? null : await response.json()) as T;
+}
+
+export async function getBinary(path: string, params: Params = {}, signal?: AbortSignal): Promise<ArrayBuffer> {
+  return (await request(apiUrl(path, params), { signal })).arrayBuffer();
+}
+
+export async function post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
+  const headers = { "Content-Type": "application/json", Accept: "application/json" };
+  const response = await request(apiUrl(path), { method: "POST", body: JSON.stringify(body), headers, signal });
+  return (response.status === 204 ? null : await response.json()) as T;
+}
+
+async function request(url: string, init: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(url, init);
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    throw new ApiError("offline", "The server does not answer. Is frameworm ui still running?", 0);
+  }
+  if (response.ok) return response;
+  throw await failure(response);
+}
+
+async function failure(response: Response): Promise<ApiError> {
+  try {
+    const { error } = (await response.json()) as { error: { code: string; message: string; position?: number | null } };
+    return new ApiError(error.code, error.message, response.status, error.position ?? null);
+  } catch {
+    const text = response.status >= 500 ? "The server failed" : "The server refused the request";
+    return new ApiError("internal", `${text} (${response.status}).`, response.status);
+  }
+}
