@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,6 +99,22 @@ def test_a_listing_counts_only_once_the_time_has_been_seen_for_a_while(root: Pat
     os.utime(root, ns=(now.st_atime_ns, now.st_mtime_ns))
     sync(catalog, watch)
     assert catalog.folders().fresh == {"exp_001_first", "exp_002_same_tick"}
+
+
+@pytest.mark.parametrize(("part_ns", "tick_s"), [(0, 2.0), (500_000_000, 0.1)], ids=["whole seconds", "parts"])
+def test_how_long_a_while_is_depends_on_what_the_file_system_counts(
+    root: Path, monkeypatch: pytest.MonkeyPatch, part_ns: int, tick_s: float
+) -> None:
+    catalog, watch = Catalog.open(root), Watch()
+    mtime_ns = time.time_ns() // 1_000_000_000 * 1_000_000_000 - 1_000_000_000 + part_ns
+    os.utime(root, ns=(mtime_ns, mtime_ns))
+    clock = SimpleNamespace(monotonic=lambda: 1000.0, time=time.time)
+    monkeypatch.setattr("frameworm.experiment.query.sync.time", clock)
+    watch.keep(watch.listing(catalog))
+    for ticks, settled in [(0.9, False), (1.1, True)]:
+        clock.monotonic = lambda ticks=ticks: 1000.0 + ticks * tick_s
+        watch.keep(watch.listing(catalog))
+        assert (watch.stale(catalog) is not None) == settled
 
 
 def test_a_running_experiment_is_read_again_once_it_writes(root: Path) -> None:

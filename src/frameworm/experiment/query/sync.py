@@ -26,6 +26,9 @@ _BATCH = 500
 _TICK_S = 2.0
 """The coarsest time stamps of a file system: FAT's."""
 
+_FINE_TICK_S = 0.1
+"""The coarsest of one that counts parts of a second: it takes them from a clock that ticks every 1 to 16 ms."""
+
 _TRUST_S = 60.0
 """How long a listing is believed; for how long clocks may differ."""
 
@@ -40,9 +43,10 @@ class Watch:
     writes the catalog, whose rollback journal comes and goes beside it. While it stays as it was when the root was
     listed, the listing and the list of stale rows still hold. Two things could deceive:
 
-    - File systems count time in ticks of up to two seconds: a folder made in the very tick of the listing would
-      leave the time as it is. So a listing counts only if the time had been seen two seconds before it, by our
-      own clock, or is a minute old by the wall clock, of which a server's may differ.
+    - File systems count time in ticks: a folder made in the very tick of the listing would leave the time as it
+      is. So a listing counts only if the time had been seen a tick before it, by our own clock, or is a minute old
+      by the wall clock, of which a server's may differ. A tick is two seconds, or a tenth where the time shows parts
+      of a second.
     - Network file systems show times that are some seconds old. So, in any case, the root is listed once a minute.
 
     Any thread may use it. Whatever it remembers, running and stale experiments are looked at each time.
@@ -71,7 +75,8 @@ class Watch:
         before = self._listed
         same = before is not None and before.mark == mark
         since = before.since_s if before is not None and same else now
-        settled = now - since >= _TICK_S or time.time() - mark[2] / 1e9 > _TRUST_S
+        tick_s = _FINE_TICK_S if mark[2] % 1_000_000_000 else _TICK_S
+        settled = now - since >= tick_s or time.time() - mark[2] / 1e9 > _TRUST_S
         return _Listing(catalog, mark, since, now, settled, {})
 
     def keep(self, listing: _Listing | None) -> None:
@@ -167,12 +172,13 @@ def _compare(catalog: Catalog) -> tuple[dict[str, tuple[str, str]], list[str]]:
     names = set(os.listdir(root))
     known = catalog.folders()
     known_names = known.fresh | known.stale.keys()
-    gone = known_names - names
+    unknown = names - known_names
+    gone = known_names - names if len(names) - len(unknown) < len(known_names) else set()
     if gone:
         catalog.remove([id_of(number) for name in gone if (number := number_of(name)) is not None])
         known = catalog.folders()  # forks of them are stale now
     stale = {name: row for name, row in known.stale.items() if name in names}
-    return stale, _new_folders(root, names, known_names)
+    return stale, _new_folders(root, unknown, known_names - gone)
 
 
 def _enter(catalog: Catalog, batch: list[Entry]) -> None:
@@ -235,14 +241,14 @@ def _changed(watch: Watch, folder: Path, status: str, known: str) -> bool:
     return known == "" or fingerprint(folder) != known
 
 
-def _new_folders(root: Path, names: set[str], known: set[str]) -> list[str]:
+def _new_folders(root: Path, unknown: set[str], known: set[str]) -> list[str]:
     """Return the folders to enter, by number, one for each number."""
-    unknown = sorted((number, name) for name in names - known if (number := number_of(name)) is not None)
-    if not unknown:
+    numbered = sorted((number, name) for name in unknown if (number := number_of(name)) is not None)
+    if not numbered:
         return []
-    taken = {number_of(name): name for name in known & names}
+    taken = {number_of(name): name for name in known}
     folders = []
-    for number, name in unknown:
+    for number, name in numbered:
         if number >= 2**63 or not name.isascii() or not name.startswith(id_of(number)):
             continue  # not a name of ours
         if not (root / name).is_dir():
