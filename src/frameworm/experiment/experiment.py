@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from frameworm.experiment.config import merge, normalize_config
 from frameworm.experiment.errors import ArtifactError, InputError, StateError, StoreError, tell
+from frameworm.experiment.media import MediaLog
 from frameworm.experiment.model import ENDED, SYSTEM_CONTEXT, Artifact, SeriesKey
 from frameworm.experiment.provenance.plan import current_plan
 from frameworm.experiment.recording.liveness import identity
 from frameworm.experiment.recording.process import watch
 from frameworm.experiment.recording.recorder import Recorder, guard
 from frameworm.experiment.secrets import mask_config
-from frameworm.experiment.session import Session, open_reader
+from frameworm.experiment.session import open_reader
 from frameworm.experiment.storage import folder as folders
 from frameworm.experiment.storage.artifacts import store_artifact
 from frameworm.experiment.texts import checked_tags, checked_text
@@ -35,7 +36,7 @@ _CAPTURE_TIMEOUT_S = 20.0
 _made = itertools.count()  # numbers the experiments that this process makes
 
 
-class Experiment(Session):
+class Experiment(MediaLog):
     """One tracked execution: its config, metrics, artifacts, code version and environment.
 
     Use it as a context manager; leaving the block ends the experiment as ``completed``, ``failed`` (an exception)
@@ -486,7 +487,9 @@ class Experiment(Session):
             OSError: the disk refused.
             StateError: the experiment is not running.
         """
-        self._sink.ready().sync()
+        recorder = self._sink.ready()
+        self._sync_media()
+        recorder.sync()
         if self._console is not None:
             self._console.flush()
 

@@ -162,8 +162,8 @@ class Recorder:
         return step
 
     def _log_carefully(self, name: Any, value: Any, step: Any, epoch: Any, context: Any) -> None:
-        key = SeriesKey(_checked_name(name, "metric name"), _checked_name(context, "metric_type"))
-        step, epoch = _checked_step(step), _checked_epoch(epoch)
+        key = SeriesKey(checked_name(name, "metric name"), checked_name(context, "metric_type"))
+        step, epoch = checked_step(step), checked_epoch(epoch)
         number = self._number(key, value)
         if number is None:
             return
@@ -172,7 +172,7 @@ class Recorder:
             series = self._series([key])[0]
             if series.row is not None:
                 self._disown(series.row)
-            step = _checked_step(series.next_step) if step is None else step
+            step = checked_step(series.next_step) if step is None else step
             series.next_step = step + 1
             time_ms = now_ms()
             self._journal.append(POINT.pack(series.id, NO_EPOCH if epoch is None else epoch, step, time_ms, number))
@@ -205,11 +205,11 @@ class Recorder:
                 self._journal.refused(record, written, None)
 
     def _log_row_carefully(self, metrics: Any, step: Any, epoch: Any, context: Any) -> None:
-        context = _checked_name(context, "metric_type")
-        step, epoch = _checked_step(step), _checked_epoch(epoch)
+        context = checked_name(context, "metric_type")
+        step, epoch = checked_step(step), checked_epoch(epoch)
         flat = _flatten(metrics)
         for name in flat:
-            _checked_name(name, "metric name")
+            checked_name(name, "metric name")
         numbers = {
             name: value if value.__class__ is float else self._number(SeriesKey(name, context), value)
             for name, value in flat.items()
@@ -220,7 +220,7 @@ class Recorder:
             if len(good) == len(flat) > 0:
                 row = self._row(tuple(good), context)
                 if row.owns or self._adopt(row, step):
-                    step = _checked_step(row.next_step) if step is None else step
+                    step = checked_step(row.next_step) if step is None else step
                     row.next_step = step + 1
                     marked_epoch = NO_EPOCH if epoch is None else epoch
                     self._journal.append(row.pack(row.head, marked_epoch, step, now_ms(), *good.values()))
@@ -484,7 +484,7 @@ def _file_safe(host: str) -> str:
 # ------------------------------------------------------------------------------------------ arguments
 
 
-def _checked_name(name: Any, what: str) -> str:
+def checked_name(name: Any, what: str) -> str:
     """Return the name as a plain str.
 
     Raises:
@@ -502,7 +502,12 @@ def _checked_name(name: Any, what: str) -> str:
     return str(name)
 
 
-def _checked_step(step: Any) -> Any:
+def checked_step(step: Any) -> Any:
+    """Return the step as a plain int, or None.
+
+    Raises:
+        MetricError: no whole number, or not an int64.
+    """
     if step is None:
         return None
     try:
@@ -516,7 +521,12 @@ def _checked_step(step: Any) -> Any:
     return int(number)
 
 
-def _checked_epoch(epoch: Any) -> Any:
+def checked_epoch(epoch: Any) -> Any:
+    """Return the epoch as a plain int, or None.
+
+    Raises:
+        MetricError: no whole number, or not an int32.
+    """
     if epoch is None:
         return None
     try:
