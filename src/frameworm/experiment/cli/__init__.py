@@ -10,8 +10,9 @@ from frameworm.experiment.cli.commands import main
 from frameworm.experiment.cli.keeping import COMMANDS
 from frameworm.experiment.cli.leaderboard import leaderboard
 from frameworm.experiment.cli.reproducing import COMMANDS as REPRODUCING
+from frameworm.experiment.cli.ui import ui
 
 __all__ = ["main"]
 
-for command in (leaderboard, *COMMANDS, *REPRODUCING):
+for command in (leaderboard, *COMMANDS, *REPRODUCING, ui):
     main.add_command(command)

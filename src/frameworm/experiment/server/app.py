@@ -1,0 +1,87 @@
+"""The application: all routes over one store."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from frameworm import __version__
+from frameworm.experiment.errors import ExperimentError
+from frameworm.experiment.server.delivery import Delivery, Json, answer_for, error_answer
+from frameworm.experiment.server.live import Live
+from frameworm.experiment.server.security import LOOPBACK, Guard
+from frameworm.experiment.server.store import Store
+
+API = "/api/v1"
+
+ROUTERS = ("live",)
+"""The modules whose ``router`` is served under ``/api/v1``."""
+
+_ABOUT = """\
+Everything that is recorded in one folder of experiments.
+
+Times are Unix milliseconds, UTC. NaN and the infinities are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`; null
+means that there is none. Ids look like `exp_001`. An error is `{"error": {"code", "message", "position"}}`, where
+`position` is the character of a query that is not understood. Changes are sent as `application/json`. Answers have
+an `ETag`.
+"""
+
+
+def create_app(
+    root: Path, *, read_only: bool | None = None, names: Iterable[str] = LOOPBACK, static: Path | None = None
+) -> FastAPI:
+    """Return the application that serves a root.
+
+    Args:
+        root: the folder of experiments; it may not be there yet.
+        read_only: refuse changes; None means if the folder cannot be written.
+        names: what requests may call this server, in ``Host``.
+        static: the folder of the built page; None means the one that ships with the package.
+    """
+    app = FastAPI(
+        title="frameworm",
+        version=__version__,
+        description=_ABOUT,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        default_response_class=Json,
+        redirect_slashes=False,
+    )
+    app.state.store = Store(root, read_only=read_only, static=static)
+    app.state.live = Live(app.state.store)
+    for name in ROUTERS:
+        app.include_router(importlib.import_module(f"frameworm.experiment.server.{name}").router, prefix=API)
+    for name in ("docs", "static"):  # last: it answers for every other address
+        app.include_router(importlib.import_module(f"frameworm.experiment.server.{name}").router)
+    app.add_exception_handler(ExperimentError, _told)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_middleware(Delivery)
+    app.add_middleware(Guard, names=names)
+    return app
+
+
+def _told(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ExperimentError)
+    return answer_for(error)
+
+
+def _not_valid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    messages = [f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in error.errors()]
+    return error_answer(422, "bad_input", "; ".join(messages))
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {403: "read_only", 404: "not_found", 409: "conflict", 410: "gone"}.get(error.status_code, "bad_input")
+    answer = error_answer(error.status_code, code, str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer

@@ -1,0 +1,124 @@
+"""Running the server in this process, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import warnings
+import webbrowser
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from frameworm.experiment.errors import FramewormWarning, InputError, StoreError
+from frameworm.experiment.server.app import create_app
+from frameworm.experiment.server.live import Live
+from frameworm.experiment.server.security import own_names
+
+PORT = 6070
+_TRIES = 20
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def listen(host: str, port: int | None) -> socket.socket:
+    """Return a socket that listens.
+
+    Args:
+        host: name or address.
+        port: 0 for any that is free; None for ``PORT``, or the next that is free.
+
+    Raises:
+        InputError: there is no such address here.
+        StoreError: the port is taken.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host or None, port or 0, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise InputError(f"--host {host} --port {port}: {error}") from None
+    last: OSError | None = None
+    for attempt in range(PORT, PORT + _TRIES) if port is None else (port,):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((address[0], attempt, *address[2:]))
+            sock.listen(128)
+            return sock
+        except OSError as error:
+            sock.close()
+            last = error
+    raise StoreError(f"{host}:{port or PORT} cannot be listened on ({last}); choose another with --port")
+
+
+def address_of(sock: socket.socket, host: str) -> str:
+    """Return the address of the page, for a browser on this machine."""
+    name = "localhost" if host in ("", "0.0.0.0", "::") else host
+    return f"http://{f'[{name}]' if ':' in name else name}:{sock.getsockname()[1]}/"
+
+
+def serve(
+    root: Path, host: str, port: int | None, *, read_only: bool | None, ready: Callable[[str], None], browse: bool
+) -> None:
+    """Serve a root until SIGINT or SIGTERM, then end what is going on, and return.
+
+    Args:
+        root: the folder of experiments; it may not be there yet.
+        host: name or address to listen on.
+        port: as for ``listen``.
+        read_only: as for ``create_app``.
+        ready: called with the address of the page once requests are taken.
+        browse: open the page in the user's browser.
+    """
+    sock = listen(host, port)
+    address = address_of(sock, host)
+    _allow_open_files()
+    warnings.simplefilter("once", FramewormWarning)  # what is wrong with one folder is found at every look
+    app = create_app(root, read_only=read_only, names=own_names(host))
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2, server_header=False
+    )
+    ready(address)
+    if browse and has_display():
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    _Server(config, app.state.live).run(sockets=[sock])
+
+
+def has_display() -> bool:
+    """Whether a browser would open in a window, and not in this terminal."""
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+class _Server(uvicorn.Server):
+    """A server whose end by Ctrl-C or SIGTERM is no error, and is not waited for by those who follow events."""
+
+    def __init__(self, config: uvicorn.Config, live: Live) -> None:
+        super().__init__(config)
+        self._live = live
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._live.close()
+        super().handle_exit(sig, frame)
+
+
+def _allow_open_files() -> None:
+    """Raise the limit of open files as far as allowed: every reader kept has some."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,55 @@
+"""The page: the files of the built front end, or a page that says how to build it."""
+
+from __future__ import annotations
+
+import mimetypes
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from frameworm.experiment.server.delivery import error_answer
+from frameworm.experiment.server.store import Opened
+
+_NOT_BUILT = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>frameworm: the page is not built</title>
+<meta name="viewport" content="width=device-width"></head>
+<body>
+<h1>The page is not built</h1>
+<p>This is a checkout of the source, in which the page has to be built once. With Node 20 or newer, run</p>
+<pre>make web</pre>
+<p>in the repository, and load this page again. The HTTP API works without it:
+<a href="/api/docs">/api/docs</a>.</p>
+</body>
+</html>
+"""
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/{path:path}")
+def page(path: str, store: Opened) -> Response:
+    """Return a file of the page; ``index.html`` for the addresses that the page itself tells apart."""
+    if path == "api" or path.startswith("api/"):
+        return error_answer(404, "not_found", f"there is no /{path}; /api/docs lists what there is")
+    folder = store.static
+    if folder is None:
+        return Response(_NOT_BUILT, media_type="text/html")
+    file = _inside(folder, path)
+    if file is not None:
+        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        hashed = path.startswith("assets/")
+        caching = "public, max-age=31536000, immutable" if hashed else "no-cache"
+        return Response(file.read_bytes(), media_type=kind, headers={"Cache-Control": caching})
+    if path.startswith("assets/") or "\0" in path or ".." in path.split("/"):
+        return error_answer(404, "not_found", f"there is no file /{path}")
+    return Response((folder / "index.html").read_bytes(), media_type="text/html")
+
+
+def _inside(folder: Path, path: str) -> Path | None:
+    """Return the file if it is one, and lies in the folder."""
+    if not path or "\0" in path:
+        return None
+    file = (folder / path).resolve()
+    return file if file.is_relative_to(folder.resolve()) and file.is_file() else None

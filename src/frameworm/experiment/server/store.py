@@ -1,0 +1,177 @@
+"""What the server has open: the manager of its root, and readers of the experiments looked at lately."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from fastapi import Depends, Request
+
+from frameworm.experiment.errors import ExperimentNotFoundError, StateError, StoreError
+from frameworm.experiment.manager import ExperimentManager
+from frameworm.experiment.query.read import ExperimentReader
+
+if TYPE_CHECKING:
+    from frameworm.experiment.storage.catalog import Catalog
+
+_T = TypeVar("_T")
+
+_READERS = 512
+"""Readers kept: those of one chart of 500 lines. Each holds a few files open."""
+
+
+class ReadOnlyError(StateError):
+    """The root is shown, and not to be changed."""
+
+
+class Store:
+    """The one root that a server shows. Any thread may call anything.
+
+    Attributes:
+        root: the folder of experiments, absolute; it may not be there yet.
+        static: the folder of the built page, or None if there is none.
+    """
+
+    def __init__(self, root: Path, *, read_only: bool | None = None, static: Path | None = None) -> None:
+        """Open a root.
+
+        Args:
+            root: the folder of experiments; it may not be there yet.
+            read_only: refuse changes; None means if the folder cannot be written.
+            static: the folder of the built page; None means the one that ships with the package.
+        """
+        self.root = root.absolute()
+        self._read_only = read_only
+        self._static = static
+        self._manager: ExperimentManager | None = None
+        self._readers: OrderedDict[str, _Held] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def read_only(self) -> bool:
+        """Whether changes are refused."""
+        if self._read_only is not None:
+            return self._read_only
+        return self.root.exists() and not os.access(self.root, os.W_OK | os.X_OK)
+
+    @property
+    def static(self) -> Path | None:
+        """The folder of the built page; looked for each time, as it may be built meanwhile."""
+        package = Path(__file__).parent / "static"
+        for folder in (self._static,) if self._static else (package, _SOURCE / "web" / "dist"):
+            if (folder / "index.html").is_file():
+                return folder
+        return None
+
+    @property
+    def manager(self) -> ExperimentManager:
+        """The manager of the root.
+
+        Raises:
+            StoreNotFoundError: there is no such folder, yet.
+        """
+        if self._manager is None:
+            self._manager = ExperimentManager(self.root)
+        return self._manager
+
+    def ask(self, question: Callable[[Catalog], _T]) -> _T:
+        """Put a question to the up-to-date catalog.
+
+        Raises:
+            StoreNotFoundError: there is no such folder, yet.
+        """
+        return self.manager._ask(question)
+
+    def check_writable(self) -> None:
+        """Refuse a change of a read-only root.
+
+        Raises:
+            ReadOnlyError: it is one.
+        """
+        if self.read_only:
+            raise ReadOnlyError(f"{self.root} is shown read-only: nothing can be changed here")
+
+    @contextlib.contextmanager
+    def reading(self, experiment_id: str) -> Iterator[ExperimentReader]:
+        """Lend the reader of an experiment, which knows what has been recorded up to now.
+
+        Nobody else has it meanwhile: take what is needed, and return.
+
+        Args:
+            experiment_id: id or uid.
+
+        Raises:
+            ExperimentNotFoundError: no experiment has this id or uid; suggests the nearest.
+        """
+        with self._lock:
+            held = self._readers.setdefault(experiment_id, _Held())
+            self._readers.move_to_end(experiment_id)
+            while len(self._readers) > _READERS:
+                self._readers.popitem(last=False)
+        with held.lock:
+            held.refresh(self, experiment_id)
+            assert held.reader is not None
+            yield held.reader
+
+    def folder_of(self, experiment_id: str) -> Path:
+        """Return the folder of an experiment, by id or uid.
+
+        Raises:
+            ExperimentNotFoundError: no experiment has this id or uid; suggests the nearest.
+        """
+        import sqlalchemy as sa
+
+        from frameworm.experiment.query.listing import numbers_of
+        from frameworm.experiment.storage.schema import experiments
+
+        def ask(catalog: Catalog) -> str | None:
+            number = numbers_of(catalog, [experiment_id]).get(experiment_id)
+            rows = catalog.rows(sa.select(experiments.c.folder).where(experiments.c.number == number))
+            return str(rows[0][0]) if rows else None
+
+        folder = self.ask(ask)
+        if folder is not None:
+            return self.root / folder
+        return self.manager.folders_of([experiment_id])[0]  # not in the catalog: it may be unreadable, or says so
+
+
+class _Held:
+    """A reader, and who has it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.reader: ExperimentReader | None = None
+
+    def refresh(self, store: Store, experiment_id: str) -> None:
+        if self.reader is not None:
+            try:
+                self.reader.refresh()
+                return
+            except (StoreError, OSError):  # deleted or moved: looked for once more
+                self.reader = None
+        folder = store.folder_of(experiment_id)
+        try:
+            self.reader = ExperimentReader(folder)
+        except (StoreError, OSError):
+            if folder.exists():
+                raise
+            raise ExperimentNotFoundError(f"no experiment {experiment_id} in {store.root}: it was deleted") from None
+
+
+_SOURCE = Path(__file__).parents[4]
+"""The repository, where this is run from a checkout."""
+
+
+def opened(request: Request) -> Store:
+    """Return the store of the application: for ``Depends``."""
+    store: Store = request.app.state.store
+    return store
+
+
+Opened = Annotated[Store, Depends(opened)]
+"""The store, as a parameter of an endpoint."""
