@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from frameworm.experiment.provenance.git import PATCH_LIMIT_BYTES, UNTRACKED_LIMIT, GitCapture
@@ -103,7 +105,7 @@ def test_edits_after_launch_do_not_leak_in(repo: Path, provenance: Path) -> None
     assert "0.3" not in text
 
 
-def test_a_diff_larger_than_a_pipe_is_read_before_anybody_collects(repo: Path, provenance: Path) -> None:
+def test_a_diff_larger_than_a_pipe_is_read_while_the_status_is_awaited(repo: Path, provenance: Path) -> None:
     for i in range(100):
         (repo / f"module_{i:03}.py").write_text("".join(f"x{j} = {j}\n" for j in range(1000)))
     git(repo, "add", ".")
@@ -111,13 +113,120 @@ def test_a_diff_larger_than_a_pipe_is_read_before_anybody_collects(repo: Path, p
     for i in range(100):
         (repo / f"module_{i:03}.py").write_text("".join(f"y{j} = {j}\n" for j in range(1000)))
     launched = GitCapture.launch(repo, provenance)
-    time.sleep(1.5)
-    for i in range(100):
-        (repo / f"module_{i:03}.py").write_text("leaked\n")
-    found = launched.collect(20)
+    with ThreadPoolExecutor() as pool:
+        collecting = pool.submit(launched.collect, 20)
+        time.sleep(1.5)
+        for i in range(100):
+            (repo / f"module_{i:03}.py").write_text("leaked\n")
+        found = collecting.result()
     patch = (provenance.parent / found["patch"]).read_text()
     assert len(patch) > 1_000_000
     assert "leaked" not in patch
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What git is asked from here on."""
+    commands: list[str] = []
+    spawn = os.posix_spawnp
+
+    def noting(program: str, words: list[str], *args: Any, **options: Any) -> int:
+        commands.append(next(word for word in words[3:] if word in ("status", "diff", "ls-files", "config")))
+        return spawn(program, words, *args, **options)
+
+    monkeypatch.setattr(os, "posix_spawnp", noting)
+    return commands
+
+
+def make_old(*files: Path) -> None:
+    """What was changed this moment may change again without a sign of it; so that nothing waits, it is made older."""
+    for file in files:
+        os.utime(file, (1, 1))
+
+
+def test_the_next_experiment_in_a_clean_repository_asks_git_once(
+    repo: Path, provenance: Path, asked: list[str]
+) -> None:
+    git(repo, "remote", "add", "origin", "https://example.org/a.git")
+    make_old(repo / ".git" / "config")
+    first = capture(repo, provenance)
+    assert sorted(asked) == ["config", "diff", "status"]
+    asked.clear()
+    assert capture(repo, provenance) == first
+    assert asked == ["status"]
+
+
+def test_the_next_experiment_sees_what_has_changed_since_the_last(repo: Path, provenance: Path) -> None:
+    git(repo, "remote", "add", "origin", "https://example.org/a.git")
+    capture(repo, provenance)
+    (repo / "train.py").write_text("lr = 0.2\n")
+    (repo / "new").mkdir()
+    (repo / "new" / "a.py").write_text("")
+    found = capture(repo, provenance)
+    assert (found["dirty"], found["untracked"]) == (True, ["new/a.py"])
+    assert "+lr = 0.2" in (provenance.parent / found["patch"]).read_text()
+    (repo / "train.py").write_text("lr = 0.3\n")
+    (repo / "new" / "b.py").write_text("")
+    found = capture(repo, provenance)
+    assert (found["dirty"], found["untracked"]) == (True, ["new/a.py", "new/b.py"])
+    assert "+lr = 0.3" in (provenance.parent / found["patch"]).read_text()
+    git(repo, "checkout", "-qb", "side")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "second")
+    found = capture(repo, provenance)
+    assert (found["dirty"], found["untracked"], found["patch"]) == (False, [], None)
+    assert (found["branch"], found["commit"]) == ("side", git(repo, "rev-parse", "HEAD"))
+
+
+def test_settings_that_changed_since_the_last_experiment_are_read_anew(
+    repo: Path, provenance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    included = tmp_path / "included"
+    included.write_text('[remote "origin"]\n\turl = https://example.org/0.git\n')
+    git(repo, "config", "include.path", str(included))
+    make_old(repo / ".git" / "config", included)
+    (repo / "pkg").mkdir()
+    assert capture(repo / "pkg", provenance)["remote"] == "https://example.org/0.git"
+    included.write_text('[remote "origin"]\n\turl = https://example.org/1.git\n')
+    make_old(included)
+    os.utime(included, (2, 2))
+    assert capture(repo / "pkg", provenance)["remote"] == "https://example.org/1.git"
+    git(repo, "config", "--unset", "include.path")
+    assert capture(repo / "pkg", provenance)["remote"] is None
+    make_old(repo / ".git" / "config")
+    assert capture(repo / "pkg", provenance)["remote"] is None
+    (tmp_path / ".gitconfig").write_text('[remote "zoo"]\n\turl = https://example.org/zoo.git\n')
+    assert capture(repo / "pkg", provenance)["remote"] == "https://example.org/zoo.git"
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "remote.origin.url")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://example.org/given.git")
+    assert capture(repo / "pkg", provenance)["remote"] == "https://example.org/given.git"
+
+
+def test_the_files_of_experiments_are_not_listed(repo: Path, provenance: Path, asked: list[str]) -> None:
+    store = repo / "experiments"
+    (store / "exp_001_x").mkdir(parents=True)
+    (store / "exp_001_x" / "metadata.json").write_text("")
+    (repo / "new.py").write_text("")
+    for _ in range(2):
+        found = GitCapture.launch(repo, provenance, store).collect()
+        assert found["untracked"] == ["new.py"]
+    assert "ls-files" not in asked
+    (repo / "out").mkdir()
+    (repo / "out" / "a.py").write_text("")
+    assert GitCapture.launch(repo, provenance, store).collect()["untracked"] == ["new.py", "out/a.py"]
+    (store / "run.py").write_text("")
+    git(repo, "add", "experiments/run.py")
+    found = GitCapture.launch(repo, provenance, store).collect()
+    assert found["untracked"] == ["new.py", "out/a.py"]
+    assert "run.py" in (provenance.parent / found["patch"]).read_text()
+
+
+def test_nothing_is_left_behind_when_nobody_collects(repo: Path, provenance: Path) -> None:
+    before = psutil.Process().children(), psutil.Process().num_fds()
+    GitCapture.launch(repo, provenance).close()
+    assert (psutil.Process().children(), psutil.Process().num_fds()) == before
 
 
 def test_outside_git(tmp_path: Path, provenance: Path) -> None:
@@ -383,8 +492,10 @@ def test_what_is_known_survives_a_diff_that_hangs(repo: Path, provenance: Path, 
     script = f'#!/bin/sh\ncase "$*" in *" diff "*) sleep 300;; *) exec {real} "$@";; esac\n'
     (tools / "git").write_text(script)
     (tools / "git").chmod(0o755)
+    (repo / "train.py").write_text("lr = 0.2\n")
     found = capture_with(repo, provenance, timeout_s=1.5, PATH=f"{tools}:{os.environ['PATH']}")
     assert found["commit"] == git(repo, "rev-parse", "HEAD")
+    assert found["dirty"] is True
     assert "git diff" in found["error"]
 
 

@@ -119,7 +119,9 @@ class Session:
     def _finish_capture(self) -> None:
         """Complete the record of code, randomness and environment; on the background thread."""
         self._follow()
-        if self._capture is not None and not self._astray:
+        if self._capture is not None and self._astray:
+            self._capture.abandon()
+        elif self._capture is not None:
             self._capture.finish(self._exp_dir)
             if self._state == "running":  # else the end is waiting, and writes it itself
                 guard(self._refresh_metadata, "writing metadata.json")

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Container
 from pathlib import Path
+from typing import Any
 
 from frameworm.experiment.provenance.code import capture_code
 from frameworm.experiment.provenance.environment import capture_quick, capture_slow, write_requirements
@@ -61,27 +62,35 @@ class Capture:
         if self._inputs is not None:
             self._inputs.start()
 
+    def abandon(self) -> None:
+        """Let go of the processes that were started; ``finish`` will not come."""
+        self._git.close()
+
     def finish(self, exp_dir: Path) -> None:
         """Record what takes time to find; ``exp_dir`` is where the experiment's folder is now."""
         provenance_dir = exp_dir / PROVENANCE
+        git = guard(lambda: self._finish_git(provenance_dir), "asking git") or {}  # at once: git waits to be read
         with no_fork():
             for name in ("importlib.metadata", "json", "platform", "psutil", "pwd", "subprocess"):
                 importlib.import_module(name)  # whatever the parts below need
-        guard(lambda: self._finish_code(exp_dir, provenance_dir), "capturing the code")
+        guard(lambda: self._finish_code(exp_dir, provenance_dir, git.get("root")), "capturing the code")
         guard(
             lambda: self._event("randomness", randomness=keep_states(self._states, provenance_dir)),
             "capturing the random generators",
         )
         guard(lambda: self._finish_environment(provenance_dir), "capturing the environment")
 
-    def _finish_code(self, exp_dir: Path, provenance_dir: Path) -> None:
+    def _finish_git(self, provenance_dir: Path) -> dict[str, Any]:
         self._git.provenance_dir = provenance_dir
         found = self._git.collect(TIMEOUT_S)
         self._event("git", git=found)
+        return found
+
+    def _finish_code(self, exp_dir: Path, provenance_dir: Path, root: str | None) -> None:
         self._modules = len(sys.modules)
-        root = Path(found["root"]) if "root" in found else None
         blobs_dir = exp_dir.parent / HIDDEN / BLOBS
-        code = capture_code(provenance_dir, blobs_dir, self._cwd, root=root, untracked=self._git.untracked)
+        top = None if root is None else Path(root)
+        code = capture_code(provenance_dir, blobs_dir, self._cwd, root=top, untracked=self._git.untracked)
         self._kind = code["kind"]
         self._event("code", code=code)
 

@@ -1,6 +1,6 @@
 """The state of the git repository an experiment starts in: commit, branch, remote and the uncommitted diff.
 
-``GitCapture.launch`` only starts processes, ``collect`` (on a background thread) waits for them, so that an
+``GitCapture.launch`` only starts processes, ``collect`` (on a background thread) reads what they say, so that an
 experiment starts at once and yet records the files as they were when it started.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import signal
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,40 @@ _SETTINGS = (
     "diff.relative=false",
     "diff.submodule=short",
 )
-_STATUS = "status --porcelain=v2 --branch -z --untracked-files=no --no-renames --no-ahead-behind".split()
+_STATUS = "status --porcelain=v2 --branch -z --untracked-files=normal --no-renames --no-ahead-behind".split()
 _STATUS.append("--ignore-submodules=untracked")
 _OTHERS = "ls-files -z --others --exclude-standard --full-name".split()
-_REMOTES = r"^(remote\..*\.url|branch\..*\.remote)$"
+_LIST = "config -z --list --show-origin".split()
+_REMOTES = re.compile(r"remote\..*\.url|branch\..*\.remote", re.DOTALL)
 _DIFF = "diff --binary --no-ext-diff --no-textconv --no-color -U3 --ignore-submodules=dirty".split()
 # Set inside a hook, these name the repository of the hook, not that of the folder we ask about.
 _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_NAMESPACE")
 _PIECE = 1 << 17
+_CLOCK_TICK_NS = 20_000_000  # of file systems: two changes within one leave the same time of modification
 # A line of a private key in a diff: base64 or a header such as "DEK-Info: AES-256-CBC,0F3A", bare or as a string.
 _KEY_LINE = re.compile(r"""[ +-][\s"'#*]*(?:[A-Za-z0-9+/=]*|[A-Za-z-]+: [\w,. -]+)(?:\\n)?[\s"',)\\]*""")
+
+
+class _Repository:
+    """What this process remembers of a repository, so that the next experiment starts no more of git than it needs.
+
+    Attributes:
+        changed: whether files differed from the commit; then the diff is started at once.
+        folders: whether there were untracked folders; then their files are listed at once.
+        remotes: the settings that name remotes.
+        origins: the files that settings came from.
+        looks: how these files looked then; None if the settings have to be read anew.
+    """
+
+    def __init__(self) -> None:
+        self.changed = True
+        self.folders = False
+        self.remotes: dict[str, str] = {}
+        self.origins: list[str] = []
+        self.looks: object = None
+
+
+_repositories: dict[Path, _Repository] = {}
 
 
 class GitCapture:
@@ -53,18 +77,22 @@ class GitCapture:
         """The experiment's; may be set anew before ``collect`` when the folder was moved."""
         self.untracked: list[str] = []
         """Every file that git neither tracks nor ignores, relative to the root; once collected."""
+        self._root: Path | None = None
+        self._store = ""  # relative to the root
+        self._memory = _Repository()
         self._status: _Git | None = None
         self._others: _Git | None = None
-        self._remotes: _Git | None = None
         self._diff: _Git | None = None
+        self._started: list[_Git] = []
         self._error = ""
-        self._root = ""
 
     @classmethod
     def launch(cls, cwd: Path, provenance_dir: Path, store: Path | None = None) -> GitCapture:
         """Start the git processes that read the working tree, without waiting for any.
 
-        Costs 2 to 3 ms inside a repository and 30 µs outside one, however large the program is. Never raises.
+        Costs 0.5 ms a process inside a repository and 30 µs outside one, however large the program is. Never raises.
+        One process tells commit, branch, and which files changed or are new; what they hold is asked at once by a
+        second one, unless there were no changes when this process last looked: then it is asked when there are.
 
         Args:
             cwd: any folder; what matters is the repository around it, if there is one.
@@ -73,15 +101,18 @@ class GitCapture:
                 ignored there, thousands of files need not be looked at.
         """
         self = cls(cwd, provenance_dir)
-        root = next((folder for folder in (cwd, *cwd.parents) if (folder / ".git").exists()), None)
-        if root is None:
+        self._root = next((folder for folder in (cwd, *cwd.parents) if (folder / ".git").exists()), None)
+        if self._root is None:
             return self
-        self._root = str(root)
-        left_out = [f"--exclude=/{store.relative_to(root)}/"] if store and store.is_relative_to(root) else []
+        if store and store != self._root and store.is_relative_to(self._root):
+            self._store = f"{store.relative_to(self._root)}/"
+        self._memory = _repositories.setdefault(self._root, self._memory)
         try:
-            self._diff = _Git(cwd, [*_DIFF, "HEAD"], limit_bytes=PATCH_LIMIT_BYTES)
-            self._status = _Git(cwd, _STATUS)
-            self._others = _Git(cwd, [*_OTHERS, *left_out, ":/"])
+            if self._memory.changed:
+                self._diff = self._start_diff("HEAD")
+            self._status = self._start(_STATUS)
+            if self._memory.folders:
+                self._others = self._start_others()
         except FileNotFoundError:
             self._error = "git is not installed or not on PATH"
         except OSError as error:
@@ -90,6 +121,8 @@ class GitCapture:
 
     def collect(self, timeout_s: float = 30.0) -> dict[str, Any]:
         """Wait for git and return what it said; write the uncommitted diff, masked, to ``uncommitted.patch``.
+
+        To be called soon after ``launch``: git waits when it has said more than a pipe holds.
 
         Args:
             timeout_s: after that many seconds git is killed and what is known by then is returned.
@@ -106,55 +139,117 @@ class GitCapture:
         deadline = time.monotonic() + timeout_s
         found: dict[str, Any] = {}
         try:
-            if self._status is None or self._diff is None or self._others is None:
+            if self._error or self._root is None or self._status is None:
                 return {"error": self._error} if self._error else {}
-            self._remotes = _Git(self._cwd, ["config", "-z", "--get-regexp", _REMOTES])
+            found["root"] = str(self._root)
             try:
-                found["root"] = self._root
-                found |= _parse_status(_text(self._status.output(deadline)))
+                state, names = _parse_status(_text(self._output(self._status, deadline)))
             except _ExitError:
                 self._ask(["rev-parse", "--show-toplevel"], deadline)  # whose message says why, if it fails as well
                 raise
-            self.untracked = [name for name in _text(self._others.output(deadline)).split("\0") if name]
-            found |= {"untracked": self.untracked[:UNTRACKED_LIMIT], "untracked_count": len(self.untracked)}
-            found["remote"] = self._remote(self._remotes, found["branch"], deadline)
-            found |= self._save_patch(self._diff if found["commit"] else self._diff_of_unborn(deadline), deadline)
+            found |= state
+            names = self._not_stored(names)
+            self._start_missing(state, names)
+            found["remote"] = self._remote(state["branch"], deadline)
+            if self._memory.folders and self._others is not None:
+                names = [name for name in _text(self._output(self._others, deadline)).split("\0") if name]
+            self.untracked = names
+            found |= {"untracked": names[:UNTRACKED_LIMIT], "untracked_count": len(names)}
+            diff: _Git | None = None
+            if state["dirty"]:
+                diff = self._diff if state["commit"] else self._diff_of_unborn(deadline)
+            found |= self._save_patch(diff, deadline)
         except (OSError, _GitError) as error:
             if "not a git repository" in str(error):
                 return {}
             found["error"] = str(error)
         finally:
-            for process in (self._status, self._others, self._remotes, self._diff):
-                if process is not None:
-                    process.kill()
+            self.close()
         return found
 
-    def _ask(self, args: Sequence[str], deadline: float) -> str:
-        return _text(_Git(self._cwd, args, errors=True).output(deadline))
+    def close(self) -> None:
+        """Kill what still runs."""
+        for process in self._started:
+            process.kill()
 
-    def _remote(self, remotes: _Git, branch: str | None, deadline: float) -> str | None:
+    def _start(self, args: Sequence[str], *, limit_bytes: int = 1 << 30, errors: bool = False) -> _Git:
+        process = _Git(self._cwd, args, limit_bytes=limit_bytes, errors=errors)
+        self._started.append(process)
+        return process
+
+    def _start_diff(self, commit: str) -> _Git:
+        return self._start([*_DIFF, commit], limit_bytes=PATCH_LIMIT_BYTES)
+
+    def _start_others(self) -> _Git:
+        left_out = [f"--exclude=/{self._store}"] if self._store else []
+        return self._start([*_OTHERS, *left_out, ":/"])
+
+    def _ask(self, args: Sequence[str], deadline: float) -> str:
+        return _text(self._output(self._start(args, errors=True), deadline))
+
+    def _output(self, wanted: _Git, deadline: float) -> bytes:
+        return wanted.output(deadline, beside=self._started)
+
+    def _start_missing(self, state: dict[str, Any], untracked: list[str]) -> None:
+        """Start what the status shows to be needed besides, and is not there yet."""
+        self._memory.changed = state["dirty"]
+        self._memory.folders = any(name.endswith("/") for name in untracked)
+        if state["dirty"] and self._diff is None:
+            self._diff = self._start_diff("HEAD")
+        if self._memory.folders and self._others is None:
+            self._others = self._start_others()
+
+    def _not_stored(self, names: Iterable[str]) -> list[str]:
+        """Return those paths that are not in the folder of all experiments."""
+        return [name for name in names if not (self._store and name.startswith(self._store))]
+
+    def _remote(self, branch: str | None, deadline: float) -> str | None:
         """Return the URL of the branch's remote, else of ``origin``, else of the first one."""
         try:
-            listing = _text(remotes.output(deadline))
-        except _ExitError:  # exit code 1: nothing matches
+            settings = self._remote_settings(branch, deadline)
+        except _ExitError:
             return None
-        settings: dict[str, str] = {}
-        for entry in filter(None, listing.split("\0")):
-            name, _, value = entry.partition("\n")
-            settings.setdefault(name, value)
         wanted = settings.get(f"branch.{branch}.remote", "origin")
         urls = [value for name, value in settings.items() if name.startswith("remote.")]
         url = settings.get(f"remote.{wanted}.url") or settings.get("remote.origin.url") or next(iter(urls), None)
         return mask_url(url) if url else None
 
+    def _remote_settings(self, branch: str | None, deadline: float) -> dict[str, str]:
+        """Return the settings that name remotes: as they were if no file of settings has changed, else from git."""
+        memory = self._memory
+        if memory.looks is None or memory.looks != self._looks(branch):
+            memory.looks = None
+            began_ns = time.time_ns()
+            words = _text(self._output(self._start(_LIST), deadline)).split("\0")
+            memory.remotes, origins = {}, set()
+            for origin, setting in zip(words[::2], words[1::2], strict=False):
+                name, _, value = setting.partition("\n")
+                if _REMOTES.fullmatch(name):
+                    memory.remotes.setdefault(name, value)
+                if origin.startswith("file:"):
+                    origins.add(os.path.join(str(self._root), origin.removeprefix("file:")))
+            memory.origins = sorted(origins)
+            newest_ns = max((_look(place)[0] for place in memory.origins), default=began_ns)
+            if newest_ns < began_ns - _CLOCK_TICK_NS:  # else one may have changed as it was read
+                memory.looks = self._looks(branch)
+        return memory.remotes
+
+    def _looks(self, branch: str | None) -> object:
+        """Return what git's settings depend on: files, also those that may yet appear, and the environment."""
+        home = os.path.expanduser("~")
+        shared = os.environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
+        files = [*self._memory.origins, f"{home}/.gitconfig", f"{shared}/git/config", "/etc/gitconfig"]
+        given = {name: value for name, value in os.environ.items() if name.startswith("GIT_CONFIG")}
+        return branch, given, [(file, _look(file)) for file in files]
+
     def _diff_of_unborn(self, deadline: float) -> _Git:
         """Start the diff against nothing at all: there is no HEAD before the first commit."""
-        empty_tree = self._ask(["hash-object", "-t", "tree", "--stdin"], deadline).strip()
-        return _Git(self._cwd, [*_DIFF, empty_tree], limit_bytes=PATCH_LIMIT_BYTES)
+        return self._start_diff(self._ask(["hash-object", "-t", "tree", "--stdin"], deadline).strip())
 
-    def _save_patch(self, diff: _Git, deadline: float) -> dict[str, Any]:
-        raw = diff.output(deadline)
-        if diff.cut:
+    def _save_patch(self, diff: _Git | None, deadline: float) -> dict[str, Any]:
+        raw = self._output(diff, deadline) if diff else b""
+        cut = diff is not None and diff.cut
+        if cut:
             raw = raw[: raw.rfind(b"\ndiff --git ") + 1]
         patch = _mask_patch(raw)
         if patch:
@@ -169,7 +264,7 @@ class GitCapture:
         return {
             "patch": f"{self.provenance_dir.name}/{PATCH_NAME}" if patch else None,
             "patch_bytes": len(patch),
-            "patch_truncated": diff.cut,
+            "patch_truncated": cut,
             "patch_masked": patch != raw,
         }
 
@@ -183,7 +278,7 @@ class _ExitError(_GitError):
 
 
 class _Git:
-    """One git process and the thread that reads it, so that a full pipe never holds git back from reading files.
+    """One git process, whose output is read by ``output``, of this or of another one.
 
     ``os.posix_spawnp`` because importing ``subprocess`` costs 10 to 20 ms, ten times the start of a process.
     """
@@ -217,54 +312,74 @@ class _Git:
         finally:
             os.close(writing)
         self.cut = False
+        self.pipe = reading
+        """What it writes to; -1 when all is read."""
         self._args = args
         self._errors = errors
         self._limit_bytes = limit_bytes
         self._output = bytearray()
         self._exit_code: int | None = None
-        self._lock = threading.Lock()  # between the reader, which reaps, and kill(): a reaped pid is not ours
-        self._reader = threading.Thread(target=self._read, args=(reading,), name="frameworm-git", daemon=True)
-        self._reader.start()
 
-    def _read(self, pipe: int) -> None:
-        try:
-            while chunk := os.read(pipe, 1 << 16):
-                self._output += chunk
-                if len(self._output) > self._limit_bytes:
-                    self.cut = True
-                    break
-        finally:
-            os.close(pipe)
-        if self.cut:
-            self.kill()
-        while self._exit_code is None:
-            with self._lock:
-                try:
-                    ended, status = os.waitpid(self._pid, os.WNOHANG)
-                except ChildProcessError:  # the program ignores SIGCHLD: nobody can know the exit code
-                    ended, status = self._pid, 0
-                if ended:
-                    self._exit_code = os.waitstatus_to_exitcode(status)
-            time.sleep(0.001)  # it has closed its output, so it is about to end
+    def output(self, deadline: float, beside: Iterable[_Git] = ()) -> bytes:
+        """Wait until the process has ended or ``deadline`` (monotonic seconds) has come; return what it wrote.
 
-    def output(self, deadline: float) -> bytes:
-        """Wait until the process has ended or ``deadline`` (monotonic seconds) has come."""
+        Args:
+            deadline: then the process is killed.
+            beside: processes that are read meanwhile, so that a full pipe holds none of them back.
+        """
         name = f"git {self._args[0]}"
-        self._reader.join(max(0.0, deadline - time.monotonic()))
-        if self._reader.is_alive():
-            self.kill()
-            raise _GitError(f"{name} was stopped: it took too long")
+        while self.pipe >= 0 or not self._has_ended():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                self.kill()
+                raise _GitError(f"{name} was stopped: it took too long")
+            if self.pipe < 0:
+                time.sleep(0.0002)  # it has closed its output, so it is about to end
+                continue
+            poll = select.poll()
+            open_ones = {process.pipe: process for process in (self, *beside) if process.pipe >= 0}
+            for pipe in open_ones:
+                poll.register(pipe, select.POLLIN)
+            for pipe, _ in poll.poll(1000 * left_s):
+                open_ones[pipe]._read()
         if self._exit_code != 0 and not self.cut:
             first_line = _text(bytes(self._output)).partition("\n")[0] if self._errors else ""
             raise _ExitError(first_line or f"{name} failed with exit code {self._exit_code}")
         return bytes(self._output[: self._limit_bytes])
 
+    def _read(self) -> None:
+        chunk = os.read(self.pipe, 1 << 16)
+        self._output += chunk
+        self.cut = len(self._output) > self._limit_bytes
+        if self.cut:
+            self.kill()
+        elif not chunk:
+            self._close()
+
+    def _close(self) -> None:
+        if self.pipe >= 0:
+            os.close(self.pipe)
+            self.pipe = -1
+
+    def _has_ended(self) -> bool:
+        if self._exit_code is None:
+            try:
+                ended, status = os.waitpid(self._pid, os.WNOHANG)
+            except ChildProcessError:  # the program ignores SIGCHLD: nobody can know the exit code
+                ended, status = self._pid, 0
+            if ended:
+                self._exit_code = os.waitstatus_to_exitcode(status)
+        return self._exit_code is not None
+
     def kill(self) -> None:
         """Kill the process and its children, unless it has ended."""
-        with self._lock:
-            if self._exit_code is None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(self._pid, signal.SIGKILL)
+        self._close()
+        for _ in range(100):
+            if self._has_ended():
+                return
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._pid, signal.SIGKILL)
+            time.sleep(0.001)
 
 
 def read_patch(folder: Path, commit: str | None) -> tuple[bytes, bytes] | None:
@@ -288,8 +403,18 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
-def _parse_status(listing: str) -> dict[str, Any]:
-    """Parse ``git status --porcelain=v2 --branch -z`` (without renames and untracked files)."""
+def _look(file: str) -> tuple[int, int, int]:
+    """Return what changes when a file does; zeros if there is none."""
+    try:
+        look = os.stat(file)
+    except OSError:
+        return (0, 0, 0)
+    return (look.st_mtime_ns, look.st_size, look.st_ino)
+
+
+def _parse_status(listing: str) -> tuple[dict[str, Any], list[str]]:
+    """Parse ``git status --porcelain=v2 --branch -z`` (without renames); the untracked paths are by themselves."""
+    untracked: list[str] = []
     headers: dict[str, str] = {}
     submodules: list[str] = []
     dirty = False
@@ -302,13 +427,16 @@ def _parse_status(listing: str) -> dict[str, Any]:
             sub = entry.split(" ", 3)[2]  # "N..." or "S<commit changed><modified><untracked>"
             if sub.startswith("S") and "M" in sub:
                 submodules.append(entry.split(" ", 8 if entry[0] == "1" else 10)[-1])
+        elif entry.startswith("? "):
+            untracked.append(entry[2:])
     commit, branch = headers["branch.oid"], headers["branch.head"]
-    return {
+    state = {
         "commit": None if commit == "(initial)" else commit,
         "branch": None if branch == "(detached)" else branch,
         "dirty": dirty,
         "submodules_dirty": submodules,
     }
+    return state, untracked
 
 
 def _mask_patch(patch: bytes) -> bytes:
