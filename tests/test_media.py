@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frameworm.experiment import Experiment
+from frameworm.experiment import Experiment, ExperimentManager
 from frameworm.experiment.errors import ArtifactError, FramewormWarning, InputError, MetricError, StateError
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.storage.media import media_path
@@ -204,7 +204,7 @@ def test_the_path_of_a_content_cannot_lead_elsewhere(tmp_path):
 def test_what_was_logged_survives_kill(tmp_path):
     program = """
 import os, signal, sys
-from frameworm.experiment import Experiment
+from frameworm.experiment import Experiment, ExperimentManager
 exp = Experiment(name="killed", root_dir=sys.argv[1], capture_console=False, system_metrics_s=0).start()
 exp.log_text("story", "told")
 exp.log_histogram("weights", [1, 2, 3])
@@ -229,3 +229,19 @@ def test_a_forked_child_logs_too(exp):
             os._exit(0)
     os.waitpid(child, 0)
     assert sorted((item["step"], content(exp, item)) for item in items(exp)) == [(0, b"parent"), (1, b"child")]
+
+
+@pytest.mark.parametrize(
+    ("harm", "kind"),
+    [
+        (lambda path: path.unlink(), "media-missing"),
+        (lambda path: (path.unlink(), path.write_text("tolt")), "media-changed"),
+        (lambda path: (path.unlink(), path.write_text("longer")), "media-changed"),
+    ],
+)
+def test_the_doctor_tells_what_is_not_as_recorded(tmp_path, harm, kind):
+    with Experiment(name="m", root_dir=tmp_path, capture_console=False, system_metrics_s=0) as exp:
+        exp.log_text("story", "told")
+    assert not ExperimentManager(tmp_path).doctor().findings
+    harm(media_path(exp.exp_dir, items(exp)[0]["digest"], "txt"))
+    assert [finding.kind for finding in ExperimentManager(tmp_path).doctor().findings] == [kind]

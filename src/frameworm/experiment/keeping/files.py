@@ -19,6 +19,7 @@ from frameworm.experiment.keeping.ward import Ward, is_old
 from frameworm.experiment.model import Artifact, ExperimentInfo
 from frameworm.experiment.storage.artifacts import artifact_path
 from frameworm.experiment.storage.folder import CONFIG, LOGS, METADATA, write_config, write_metadata
+from frameworm.experiment.storage.media import media_path
 from frameworm.experiment.storage.names import TEMPORARY
 
 _PIECE = 1 << 20
@@ -36,6 +37,7 @@ def check_files(ward: Ward) -> Iterator[Finding]:
         yield from _snapshots(ward, info)
     for artifact in info.artifacts:
         yield from _artifact(ward, artifact)
+    yield from _media(ward, ward.reader.media())
 
 
 # ------------------------------------------------------------------------------------------ snapshots
@@ -93,19 +95,35 @@ def _artifact(ward: Ward, artifact: Artifact) -> Iterator[Finding]:
         path = ward.folder / LOGS
         yield ward.finding("artifact-outside", "wrong", path, str(error), "nothing; do not open what it names")
         return
+    yield from _stored(ward, path, artifact.size_bytes, artifact.digest, "artifact")
+
+
+def _media(ward: Ward, items: list[dict[str, Any]]) -> Iterator[Finding]:
+    """Compare the contents of ``log_image`` and the like with their record, each once."""
+    for digest, item in {item["digest"]: item for item in items if "digest" in item}.items():
+        try:
+            path = media_path(ward.folder, digest, item["suffix"])
+        except ArtifactError as error:
+            yield ward.finding("media-outside", "wrong", ward.folder / LOGS, str(error), "nothing; do not open it")
+            continue
+        yield from _stored(ward, path, item["size_bytes"], digest, "media")
+
+
+def _stored(ward: Ward, path: Path, size_bytes: int, recorded: str, what: str) -> Iterator[Finding]:
+    """Compare one file with what is recorded of it."""
     again = "log it again, or bring it back from a copy"
     try:
         seen = path.lstat()
         if not stat.S_ISREG(seen.st_mode):
-            yield ward.finding("artifact-changed", "damage", path, "is no regular file any more", again)
-        elif seen.st_size != artifact.size_bytes:
-            what = f"has {seen.st_size:,} bytes, recorded were {artifact.size_bytes:,}"
-            yield ward.finding("artifact-changed", "damage", path, what, again)
-        elif (digest := _digest(ward, path)) != artifact.digest:
-            what = f"checksum differs: recorded {artifact.digest[:19]}…, found {digest[:19]}…"
-            yield ward.finding("artifact-changed", "damage", path, what, again)
+            yield ward.finding(f"{what}-changed", "damage", path, "is no regular file any more", again)
+        elif seen.st_size != size_bytes:
+            wrong = f"has {seen.st_size:,} bytes, recorded were {size_bytes:,}"
+            yield ward.finding(f"{what}-changed", "damage", path, wrong, again)
+        elif (digest := _digest(ward, path)) != recorded:
+            wrong = f"checksum differs: recorded {recorded[:19]}…, found {digest[:19]}…"
+            yield ward.finding(f"{what}-changed", "damage", path, wrong, again)
     except FileNotFoundError:
-        yield ward.finding("artifact-missing", "damage", path, "is recorded and not there", again)
+        yield ward.finding(f"{what}-missing", "damage", path, "is recorded and not there", again)
     except OSError as error:
         yield ward.finding("unreadable", "damage", path, f"cannot be read: {error.strerror}", "see to its rights")
 
