@@ -31,7 +31,9 @@ def part_of(points: Points, sealed: bool) -> Points | LongSeries:
     if not sealed or not n:
         return points
     return LongSeries(
-        lambda window: bucketed(points, np.arange(0, n, window)), lambda start, stop: take(points, slice(start, stop))
+        lambda window: bucketed(points, np.arange(0, n, window)),
+        lambda start, stop: take(points, slice(start, stop)),
+        lambda: (float(points.values[0]), int(points.times_ms[0])),
     )
 
 
@@ -93,6 +95,26 @@ def test_the_buckets_are_what_the_points_say(data, sizes, limit, shape, zoom):
         wanted = tuple(sorted(data.draw(st.lists(st.sampled_from(steps.tolist()), min_size=2, max_size=2))))
         points = take(points, np.flatnonzero((steps >= wanted[0]) & (steps <= wanted[1])))
     check(downsample(parts, limit, wanted), points, limit)
+    check_quick(downsample(parts, limit, wanted, limit // 2), points, limit)
+
+
+def check_quick(found: Buckets, points: Points, limit: int) -> None:
+    """What holds where windows are taken whole: fewer buckets, no point left out."""
+    assert found.counts.sum() == len(points)
+    assert len(found.counts) <= limit
+    assert len(found.counts) >= min(limit // 2, len(points))
+    stops = np.cumsum(found.counts)
+    np.testing.assert_array_equal(found.last, points.values[stops - 1])
+    np.testing.assert_array_equal(found.steps[1:], points.steps[stops[1:] - 1])
+    for i, (start, stop) in enumerate(zip(stops - found.counts, stops, strict=True)):
+        values = points.values[start:stop]
+        known = values[~np.isnan(values)]
+        if i == 1:  # the first point may count here, too
+            known = np.append(known, found.last[0]) if found.min[1] < min(known, default=np.inf) else known
+            known = np.append(known, found.last[0]) if found.max[1] > max(known, default=-np.inf) else known
+        expected = (known.min() + 0.0, known.max() + 0.0) if len(known) else (np.nan, np.nan)
+        if i != 1 or len(known):
+            np.testing.assert_equal((found.min[i], found.max[i]), expected)
 
 
 def test_buckets_of_a_long_series_are_of_nearly_the_same_size():
@@ -100,6 +122,19 @@ def test_buckets_of_a_long_series_are_of_nearly_the_same_size():
     found = downsample([part_of(points, True)], 1_000, None)
     assert len(found.counts) == 1_000
     assert set(found.counts[2:-1].tolist()) <= {512, 768}
+
+
+def test_no_point_is_decoded_where_windows_are_enough():
+    points = series(np.random.default_rng(0).normal(size=100_000))
+
+    def never(start: int, stop: int) -> Points:
+        raise AssertionError(f"points {start} to {stop} were decoded")
+
+    part = part_of(points, True)._replace(read=never)
+    found = downsample([part], 700, None, 350)
+    assert len(found.counts) == 392
+    assert (found.counts[0], found.steps[0], found.last[0]) == (1, 0, points.values[0])
+    check_quick(found, points, 700)
 
 
 @pytest.fixture

@@ -39,11 +39,13 @@ class LongSeries(NamedTuple):
     Attributes:
         overview: gives it in windows of 4,096 or of 256 points.
         read: gives its points from ``start`` to ``stop``.
+        first: gives value and time (Unix ms) of its first point, without decoding points.
         last_step: points past it do not count.
     """
 
     overview: Callable[[int], Buckets]
     read: Callable[[int, int], Points]
+    first: Callable[[], tuple[float, int]]
     last_step: int = 2**63 - 1
 
     def until(self, step: int) -> LongSeries:
@@ -78,19 +80,40 @@ class _Run:
         others = Buckets._make(row[1:] for row in self.windows)
         return [self.series.read(self.start, start), _Run(self.series, start, others, self.steps)]
 
+    def told_apart(self) -> Buckets:
+        """Return the windows, the first point of the series before the others of the first; no point is decoded.
 
-def downsample(parts: Sequence[Points | LongSeries], limit: int, steps: tuple[int, int] | None) -> Buckets:
+        It still counts in the smallest and the largest value of those.
+        """
+        windows = self.windows
+        if self.start or windows.counts[0] < 2:
+            return windows
+        value, time_ms = self.series.first()
+        alone = Points(windows.min_steps[:1], np.zeros(1, np.int32), np.array([time_ms]), np.array([value]))
+        head = bucketed(alone, np.zeros(1, np.intp))
+        found = Buckets._make(np.concatenate(rows) for rows in zip(head, windows, strict=True))
+        found.counts[1] -= 1
+        found.nan_counts[1] -= head.nan_counts[0]
+        return found
+
+
+def downsample(
+    parts: Sequence[Points | LongSeries], limit: int, steps: tuple[int, int] | None, fewest: int | None = None
+) -> Buckets:
     """Return the points of all parts, one behind the other, in at most ``limit`` buckets.
 
     Args:
         parts: in reading order.
         limit: 2 or more.
         steps: only points whose step is from the first to the second of these, both included.
+        fewest: as few buckets as this, and windows whole, where that spares decoding points; None for buckets of
+            nearly equal size, of which the first is the first point alone.
     """
     for window, enough in _WINDOWS:
+        most = (limit * enough if fewest is None else fewest) * window
         found = [_runs(part, window, steps) for part in parts]
         runs = [run for some in found for run in some]
-        if sum(map(len, runs)) > limit * enough * window:
+        if sum(map(len, runs)) > most:
             break
         # Of 50 parts a range of steps touches one or two: smaller windows are read of those alone.
         parts = [part for part, some in zip(parts, found, strict=True) if some]
@@ -102,15 +125,15 @@ def downsample(parts: Sequence[Points | LongSeries], limit: int, steps: tuple[in
             pieces += run.cut(run.steps)
     pieces = [piece for piece in pieces if len(piece)]
     total = sum(map(len, pieces))
-    if total <= limit * enough * window:
+    if total <= most:
         points = joined([piece.points() if isinstance(piece, _Run) else piece for piece in pieces])
         return bucketed(points, _starts(np.arange(total + 1), limit)) if total else _EMPTY
-    if isinstance(pieces[0], _Run):
+    if isinstance(pieces[0], _Run) and fewest is None:
         pieces[:1] = pieces[0].split()
     every = []
     for number, piece in enumerate(pieces):
         if isinstance(piece, _Run):
-            every.append(piece.windows)
+            every.append(piece.windows if number else piece.told_apart())
         elif len(piece):
             starts = np.arange(0, len(piece), window)
             every.append(bucketed(piece, starts if number else np.union1d(starts, min(1, len(piece) - 1))))
@@ -146,9 +169,10 @@ def _inside(points: Points, steps: tuple[int, int]) -> Points:
 
 
 def _starts(edges: NDArray[np.int64], limit: int) -> NDArray[np.intp]:
-    """Return where buckets begin among entries, of which the first is a single point.
+    """Return where buckets begin among entries.
 
-    The first bucket is that point; the others share the rest as evenly as the entries allow.
+    The first bucket is the first entry, most often a single point; the others share the rest as evenly as the entries
+    allow.
 
     Args:
         edges: (entries + 1,) how many points lie before each entry, and the number of all.

@@ -16,7 +16,7 @@ from frameworm.experiment.errors import DamageError
 from frameworm.experiment.model import SYSTEM_CONTEXT, Points, SeriesKey, SeriesSummary
 from frameworm.experiment.query.downsample import LongSeries, joined
 from frameworm.experiment.query.sources import JournalSource, Source, WriterPart
-from frameworm.experiment.storage.series import summarize, take
+from frameworm.experiment.storage.series import summarize, summary_of, take
 
 _remembered: OrderedDict[tuple[object, ...], list[SeriesSummary]] = OrderedDict()
 _MOST_REMEMBERED, _MOST_SERIES = 16, 10_000
@@ -144,8 +144,8 @@ class Cut:
         if mark is not None and mark in _remembered:
             return _remembered[mark]
         found, whole = [], True
-        for position, key in enumerate(self.keys):
-            summary = self._together.get(key) or self._summary(position)
+        for position in range(len(self.keys)):
+            summary = self.summary(position)
             whole = whole and summary is not None
             if summary is not None:
                 found.append(summary)
@@ -155,14 +155,17 @@ class Cut:
                 _remembered.popitem(last=False)
         return found
 
+    def summary(self, position: int) -> SeriesSummary | None:
+        """Return the summary of ``keys[position]``; None if it has no points, or they are damaged."""
+        return self._together.get(self.keys[position]) or self._summary(position)
+
     def _summary(self, position: int) -> SeriesSummary | None:
         key = self.keys[position]
         try:
-            points = self.read(position)
+            return summary_of(key, self.read(position))
         except DamageError as error:
             self._note(error, f"{key.name!r} ({key.context}) has no summary")
             return None
-        return next(iter(summarize([key], np.zeros(len(points), np.int64), points)), None)
 
     @cached_property
     def mark(self) -> tuple[object, ...] | None:

@@ -220,10 +220,12 @@ class ExperimentReader:
         return contexts
 
     def _contexts_of(self, name: str) -> list[str]:
+        places = self._places()
         if self._contexts is None:
-            self._contexts = {}
-            for key in self._places():
-                self._contexts.setdefault(key.name, []).append(key.context)
+            contexts: dict[str, list[str]] = {}
+            for key in places:
+                contexts.setdefault(key.name, []).append(key.context)
+            self._contexts = contexts
         return self._contexts.get(name, [])
 
     def read(self, name: str, context: str | None = None) -> Points:

@@ -21,7 +21,7 @@ from frameworm.experiment.query.downsample import LongSeries
 from frameworm.experiment.recording.journal import WriterName
 from frameworm.experiment.recording.journal_reader import read_journal
 from frameworm.experiment.storage.segment import SegmentReader
-from frameworm.experiment.storage.series import summarize
+from frameworm.experiment.storage.series import summarize, summary_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,15 @@ class JournalSource:
         index, points = self._contents.columns()
         return summarize(self.keys, index, points)
 
+    def summary(self, position: int) -> SeriesSummary | None:
+        """Return the summary of ``keys[position]``; None if it has no points."""
+        return summary_of(self.keys[position], self.read(position))
+
+    @property
+    def mark(self) -> tuple[object, ...]:
+        """What tells what was read of this file: which it is, and how far."""
+        return (*self._contents.identity, self._contents.end)
+
 
 class SegmentSource:
     """The sealed record of one writer, or of several that were merged."""
@@ -138,6 +147,7 @@ class SegmentSource:
         return LongSeries(
             lambda window: reader.overview(position, window),
             lambda start, stop: reader.read(position, start, stop),
+            lambda: reader.first(position),
         )
 
     def is_long(self, position: int) -> bool:
@@ -154,6 +164,13 @@ class SegmentSource:
         if self._sums:  # of series merged from several sources: as their sources' were added up before
             told = {self.keys[position]: values for position, values in self._sums.items()}
             found = [_told(s, *told.get(SeriesKey(s.name, s.context), (s.sum, s.first_time_ms))) for s in found]
+        return found
+
+    def summary(self, position: int) -> SeriesSummary | None:
+        """Return the summary of ``keys[position]``; None if it has no points."""
+        found = self._reader.summary(position)
+        if found is not None and position in self._sums:
+            return _told(found, *self._sums[position])
         return found
 
 

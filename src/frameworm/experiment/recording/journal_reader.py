@@ -84,6 +84,11 @@ class JournalContents:
     _runs: list[_Run] = field(default_factory=list)
     _by_series: tuple[NDArray[np.int64], Points] | None = None
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of the file that was read."""
+        return self._file
+
     def refresh(self) -> bool:
         """Take in what was appended since the last time, and nothing else; return whether there was anything.
 

@@ -48,7 +48,7 @@ from frameworm.experiment.storage.segment_layout import (
     parse_header,
 )
 from frameworm.experiment.storage.segment_writer import write_segment
-from frameworm.experiment.storage.series import Statistics, bucketed, statistics, summarize
+from frameworm.experiment.storage.series import Statistics, bucketed, statistics, summarize, summary_of
 
 __all__ = ["SegmentReader", "summarize", "write_segment"]
 
@@ -207,6 +207,31 @@ class SegmentReader:
         counts = np.full(n, window, np.int64)
         counts[-1] = count - int(starts[-1])
         return Buckets(counts, nan_counts, low, high, last, min_steps, max_steps, steps, times_ms)
+
+    def first(self, i: int) -> tuple[float, int]:
+        """Return value and time (Unix ms) of the first point of ``keys[i]``; of a long series nothing is decoded.
+
+        Raises:
+            IndexError: there is no series ``i``, or it has no points.
+        """
+        if self.is_long(i):
+            floats, ints = self._long_statistics
+            at = int((self.counts[:i] >= LONG).sum())
+            return float(floats[0, at]), int(ints[3, at])
+        points = self.read(i, 0, 1)
+        return float(points.values[0]), int(points.times_ms[0])
+
+    def summary(self, i: int) -> SeriesSummary | None:
+        """Return the summary of ``keys[i]``, stored for a long series; None if it has no points.
+
+        Raises:
+            IndexError: there is no series ``i``.
+        """
+        if not self.is_long(i):
+            return summary_of(self.keys[i], self.read(i))
+        at = slice((at := int((self.counts[:i] >= LONG).sum())), at + 1)
+        floats, ints = self._long_statistics
+        return Statistics(self.counts[i : i + 1], floats[:, at], ints[:, at]).summaries([self.keys[i]])[0]
 
     def summaries(self) -> list[SeriesSummary]:
         """Return a summary of each series that has points, in the order of ``keys``.

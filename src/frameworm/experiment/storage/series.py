@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from frameworm.experiment.model import Buckets, Points, SeriesKey, SeriesSummary
 
-__all__ = ["Statistics", "bucketed", "merged", "sort_by_series", "statistics", "summarize", "take"]
+__all__ = ["Statistics", "bucketed", "merged", "sort_by_series", "statistics", "summarize", "summary_of", "take"]
 
 FLOATS = ("first", "last", "min", "max", "sum")
 INTS = ("nan_count", "last_step", "last_epoch", "first_time_ms", "last_time_ms")
@@ -165,3 +165,8 @@ def summarize(keys: Sequence[SeriesKey], index: NDArray[Any], points: Points) ->
         firsts, lasts, values = order[firsts], order[lasts], values[order]
     result = statistics(counts, values, take(points, firsts), take(points, lasts))
     return result.summaries([keys[i] for i in filled.tolist()])
+
+
+def summary_of(key: SeriesKey, points: Points) -> SeriesSummary | None:
+    """Summarise the points of one series, in arrival order; None if there are none."""
+    return next(iter(summarize([key], np.zeros(len(points), np.int64), points)), None)
