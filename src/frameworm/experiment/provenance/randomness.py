@@ -111,7 +111,8 @@ def _plain(state: Any) -> Any:
     if isinstance(state, bytes):
         return base64.b64encode(state).decode()
     if isinstance(state, tuple | list):
-        return [_plain(item) for item in state]
+        # Python's generator has 625 numbers, which need not be looked at one by one.
+        return state if {type(item) for item in state} == {int} else [_plain(item) for item in state]
     return state.tolist() if hasattr(state, "tolist") else state
 
 
