@@ -1,34 +1,34 @@
 /** Numbers and times as a person reads them, short and with the digits aligned by the caller. */
 
-export type XKind = 'number' | 'relative' | 'time';
+export type XKind = "number" | "relative" | "time";
 
-const MINUS = '\u2212';
-const dash = (text: string): string => text.replace('-', MINUS);
+const MINUS = "\u2212";
+const dash = (text: string): string => text.replace("-", MINUS);
 
 /** A value in at most `digits` significant digits; large and small ones with an exponent. */
 export function formatNumber(v: number, digits = 4): string {
-  if (Number.isNaN(v)) return 'NaN';
-  if (!Number.isFinite(v)) return v > 0 ? '∞' : `${MINUS}∞`;
-  if (v === 0) return '0';
+  if (Number.isNaN(v)) return "NaN";
+  if (!Number.isFinite(v)) return v > 0 ? "∞" : `${MINUS}∞`;
+  if (v === 0) return "0";
   const size = Math.abs(v);
   if (size >= 1e6 || size < 1e-3) {
-    const [mantissa, exponent] = v.toExponential(digits - 1).split('e') as [string, string];
+    const [mantissa, exponent] = v.toExponential(digits - 1).split("e") as [string, string];
     return dash(`${trimmed(mantissa)}e${Number(exponent)}`);
   }
   if (Number.isInteger(v)) return dash(String(v));
   return dash(trimmed(v.toFixed(Math.min(12, Math.max(0, digits - 1 - Math.floor(Math.log10(size)))))));
 }
 
-const trimmed = (text: string): string => (text.includes('.') ? text.replace(/0+$/, '').replace(/\.$/, '') : text);
+const trimmed = (text: string): string => (text.includes(".") ? text.replace(/0+$/, "").replace(/\.$/, "") : text);
 
 /** A tick label: as many decimals as the distance of two ticks needs, `k` and `M` for large steps. */
 export function formatTick(v: number, step: number): string {
-  if (v === 0) return '0';
+  if (v === 0) return "0";
   const size = Math.abs(v);
   if (size >= 1e15 || size < 1e-4) return formatNumber(v, 3);
-  if (step >= 1e9 || size >= 1e10) return scaled(v, step, 1e9, 'G');
-  if (step >= 1e6 || size >= 1e7) return scaled(v, step, 1e6, 'M');
-  if (step >= 1e3 || size >= 1e4) return scaled(v, step, 1e3, 'k');
+  if (step >= 1e9 || size >= 1e10) return scaled(v, step, 1e9, "G");
+  if (step >= 1e6 || size >= 1e7) return scaled(v, step, 1e6, "M");
+  if (step >= 1e3 || size >= 1e4) return scaled(v, step, 1e3, "k");
   return dash(v.toFixed(decimals(step)));
 }
 
@@ -41,27 +41,27 @@ const scaled = (v: number, step: number, by: number, suffix: string): string =>
 /** Seconds as `1 d 2 h`, `3 min 4 s`, `1.5 s`. */
 export function formatDuration(seconds: number): string {
   if (!Number.isFinite(seconds)) return formatNumber(seconds);
-  const sign = seconds < 0 ? MINUS : '';
+  const sign = seconds < 0 ? MINUS : "";
   const s = Math.abs(seconds);
-  if (s === 0) return '0 s';
+  if (s === 0) return "0 s";
   if (s < 60) return `${sign}${trimmed(s.toFixed(s < 10 ? 2 : 1))} s`;
   const parts: [number, string][] = [
-    [Math.floor(s / 86_400), 'd'],
-    [Math.floor((s % 86_400) / 3600), 'h'],
-    [Math.floor((s % 3600) / 60), 'min'],
-    [Math.floor(s % 60), 's'],
+    [Math.floor(s / 86_400), "d"],
+    [Math.floor((s % 86_400) / 3600), "h"],
+    [Math.floor((s % 3600) / 60), "min"],
+    [Math.floor(s % 60), "s"],
   ];
   const first = parts.findIndex(([n]) => n > 0);
   const shown = parts.slice(first, first + 2).filter(([n]) => n > 0);
-  return sign + shown.map(([n, unit]) => `${n} ${unit}`).join(' ');
+  return sign + shown.map(([n, unit]) => `${n} ${unit}`).join(" ");
 }
 
-const two = (n: number): string => String(n).padStart(2, '0');
+const two = (n: number): string => String(n).padStart(2, "0");
 
 /** A time in the reader's zone; ticks show only what changes between them. */
 export function formatTime(ms: number, stepMs = 0): string {
   const d = new Date(ms);
-  if (Number.isNaN(d.getTime())) return '';
+  if (Number.isNaN(d.getTime())) return "";
   const day = `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())}`;
   const minute = `${two(d.getHours())}:${two(d.getMinutes())}`;
   if (stepMs >= 86_400_000) return day.slice(5);
@@ -72,6 +72,6 @@ export function formatTime(ms: number, stepMs = 0): string {
 
 /** A value of the x axis as the hover shows it. */
 export function formatX(v: number, kind: XKind): string {
-  if (kind === 'time') return formatTime(v);
-  return kind === 'relative' ? formatDuration(v) : formatNumber(v, 6);
+  if (kind === "time") return formatTime(v);
+  return kind === "relative" ? formatDuration(v) : formatNumber(v, 6);
 }

@@ -114,3 +114,10 @@ export function paintLine(
   }
   flush();
 }
+
+/** A square for a point that has no neighbour. */
+export function paintDot(r: Raster, x: number, y: number, colour: Rgb, size: number): void {
+  for (let c = Math.max(0, Math.round(x - size / 2)); c < Math.min(r.width, Math.round(x + size / 2)); c++) {
+    run(r, c, y - size / 2, y + size / 2, colour, 1);
+  }
+}

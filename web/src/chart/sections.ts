@@ -5,12 +5,12 @@ export interface Section<T> {
   items: T[];
 }
 
-export const UNNAMED = 'Metrics';
+export const UNNAMED = "Metrics";
 
 export function sectionOf(metric: string): string {
-  const slash = metric.indexOf('/');
+  const slash = metric.indexOf("/");
   if (slash > 0) return metric.slice(0, slash);
-  return metric.startsWith('system.') ? 'system' : UNNAMED;
+  return metric.startsWith("system.") ? "system" : UNNAMED;
 }
 
 /** A metric's name without its section. */
@@ -19,7 +19,7 @@ export function shortName(metric: string): string {
   return section === UNNAMED || metric.length <= section.length + 1 ? metric : metric.slice(section.length + 1);
 }
 
-const order = new Intl.Collator('en', { numeric: true });
+const order = new Intl.Collator("en", { numeric: true });
 
 /** Sections by name, those without a prefix first; names inside in the order a person counts (`layer2` before `layer10`). */
 export function sections<T extends { name: string }>(items: readonly T[]): Section<T>[] {

@@ -1,8 +1,8 @@
 /** The lines of a chart: what was fetched, made ready to be drawn. Pure: no canvas and no page. */
-import type { Points } from '../wire/points';
-import { firstAtLeast } from './nearest';
-import { extent, padded, withoutOutliers, type Range, type Scale } from './range';
-import { smooth, unitOf, type Smoothing } from './smooth';
+import type { Points } from "../wire/points";
+import { firstAtLeast } from "./nearest";
+import { extent, padded, withoutOutliers, type Range, type Scale } from "./range";
+import { smooth, unitOf, type Smoothing } from "./smooth";
 
 export interface Line {
   key: string;
@@ -47,14 +47,15 @@ export function refine(whole: Points, fine: Points): Points {
   const last = fine.x[fine.x.length - 1]!;
   let to = firstAtLeast(whole.x, last);
   while (to < whole.x.length && whole.x[to]! <= last) to++;
-  const mix = (k: 'x' | 'min' | 'max' | 'last' | 'timeMs'): Float64Array => joined(whole[k], from, fine[k], whole[k], to);
+  const mix = (k: "x" | "min" | "max" | "last" | "timeMs"): Float64Array =>
+    joined(whole[k], from, fine[k], whole[k], to);
   return {
     ...whole,
-    x: mix('x'),
-    min: mix('min'),
-    max: mix('max'),
-    last: mix('last'),
-    timeMs: mix('timeMs'),
+    x: mix("x"),
+    min: mix("min"),
+    max: mix("max"),
+    last: mix("last"),
+    timeMs: mix("timeMs"),
     exact: whole.exact && fine.exact,
   };
 }
@@ -94,7 +95,10 @@ export interface ViewOptions {
 
 /** What part of the plane to show; null if there is nothing that the scales can show. */
 export function viewOf(lines: readonly Line[], o: ViewOptions): View | null {
-  const all = extent(lines.map((l) => l.x), o.xScale);
+  const all = extent(
+    lines.map((l) => l.x),
+    o.xScale,
+  );
   if (!all) return null;
   const x = o.x ?? (all[0] === all[1] ? padded(all, o.xScale) : all);
   if (o.y) return { x, y: o.y };
@@ -121,7 +125,7 @@ export function hiddenPoints(lines: readonly Line[], scale: Scale): { nonFinite:
   for (const l of lines) {
     for (const v of l.raw) {
       if (!Number.isFinite(v)) nonFinite++;
-      else if (scale === 'log' && v <= 0) notPositive++;
+      else if (scale === "log" && v <= 0) notPositive++;
     }
   }
   return { nonFinite, notPositive };

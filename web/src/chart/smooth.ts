@@ -6,7 +6,7 @@
  * a curve. Non-finite values stay where they are and take no part: a gap stays a gap.
  */
 
-export type Smoothing = 'none' | 'ema' | 'gaussian' | 'median';
+export type Smoothing = "none" | "ema" | "gaussian" | "median";
 
 export const RESOLUTION = 1000;
 
@@ -124,9 +124,9 @@ export function smooth(
   y: Float64Array,
   unit: number,
 ): Float64Array {
-  if (kind === 'none' || strength <= 0) return y;
+  if (kind === "none" || strength <= 0) return y;
   const weight = Math.min(strength, 0.999);
   const points = 1 / (1 - weight);
-  if (kind === 'ema') return ema(x, y, weight, unit);
-  return kind === 'gaussian' ? gaussian(x, y, points / 2, unit) : runningMedian(x, y, 2 * points, unit);
+  if (kind === "ema") return ema(x, y, weight, unit);
+  return kind === "gaussian" ? gaussian(x, y, points / 2, unit) : runningMedian(x, y, 2 * points, unit);
 }

@@ -1,6 +1,6 @@
 /** Where an axis has its ticks and what they say; used by the canvas and by the SVG alike. */
-import { formatDuration, formatNumber, formatTick, formatTime, type XKind } from './format';
-import type { Range, Scale } from './range';
+import { formatDuration, formatNumber, formatTick, formatTime, type XKind } from "./format";
+import type { Range, Scale } from "./range";
 
 export interface Tick {
   value: number;
@@ -43,7 +43,8 @@ function logTicks([low, high]: Range, most: number): Tick[] {
   return out;
 }
 
-const powerLabel = (e: number): string => (e >= -3 && e <= 3 ? formatNumber(Number(`1e${e}`)) : `1e${e}`.replace('-', '\u2212'));
+const powerLabel = (e: number): string =>
+  e >= -3 && e <= 3 ? formatNumber(Number(`1e${e}`)) : `1e${e}`.replace("-", "\u2212");
 
 function linearTicks(range: Range, most: number): Tick[] {
   const step = niceStep(range[1] - range[0], most);
@@ -70,7 +71,7 @@ function timeTicks(range: Range, most: number): Tick[] {
 /** Ticks of an axis of the given kind, at most about `most`. */
 export function ticks(range: Range, scale: Scale, kind: XKind, most: number): Tick[] {
   if (!(range[1] > range[0])) return [];
-  if (scale === 'log') return logTicks(range, most);
-  if (kind === 'relative') return durationTicks(range, most);
-  return kind === 'time' ? timeTicks(range, most) : linearTicks(range, most);
+  if (scale === "log") return logTicks(range, most);
+  if (kind === "relative") return durationTicks(range, most);
+  return kind === "time" ? timeTicks(range, most) : linearTicks(range, most);
 }

@@ -53,8 +53,8 @@ function open(
   arrays: number,
 ): { header: Record<string, unknown>; parts: [Entry, Float64Array[]][] } {
   const bytes = new Uint8Array(buffer);
-  if (bytes.length < 8 || String.fromCharCode(...bytes.subarray(0, 4)) !== 'FWP1') {
-    throw new PointsFormatError('The answer does not start with FWP1: it is not a points answer.');
+  if (bytes.length < 8 || String.fromCharCode(...bytes.subarray(0, 4)) !== "FWP1") {
+    throw new PointsFormatError("The answer does not start with FWP1: it is not a points answer.");
   }
   const length = new DataView(buffer).getUint32(4, true);
   if (8 + length > bytes.length) {
@@ -62,7 +62,7 @@ function open(
   }
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length))) as Record<string, unknown>;
   const body = 8 + length;
-  const parts = ((header['series'] as Entry[] | undefined) ?? []).map((entry): [Entry, Float64Array[]] => {
+  const parts = ((header["series"] as Entry[] | undefined) ?? []).map((entry): [Entry, Float64Array[]] => {
     const start = body + entry.offset;
     const end = start + entry.n * 8 * arrays;
     if (end > bytes.length) {
@@ -80,11 +80,11 @@ function open(
 export function decodePoints(buffer: ArrayBuffer): PointsReply {
   const { header, parts } = open(buffer, 5);
   return {
-    x: String(header['x'] ?? 'step'),
-    missing: (header['missing'] as string[] | undefined) ?? [],
+    x: String(header["x"] ?? "step"),
+    missing: (header["missing"] as string[] | undefined) ?? [],
     series: parts.map(([entry, [x, min, max, last, timeMs]]) => ({
-      id: entry.id ?? '',
-      context: entry.context ?? '',
+      id: entry.id ?? "",
+      context: entry.context ?? "",
       count: entry.count ?? entry.n,
       exact: entry.exact ?? false,
       x: x!,

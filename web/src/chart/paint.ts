@@ -1,0 +1,191 @@
+/** Draws lines on a canvas: by strokes if they are few, by pixels if they are a crowd. */
+import { rgbOf } from "./colour";
+import { placesOf, type Places, type Scales } from "./project";
+import { makeRaster, paintDot, paintLine, type Raster } from "./raster";
+import type { Line, View } from "./series";
+
+/** A place on a canvas, in its pixels. */
+export interface Frame {
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+}
+
+export interface Picture {
+  lines: readonly Line[];
+  view: View;
+  scales: Scales;
+}
+
+/** Up to so many lines, what lies between min and max is a tinted area; above, a vertical stroke a bucket. */
+export const AREAS = 6;
+/** Up to so many lines are stroked. */
+export const STROKES = 32;
+const FAINT = 0.22;
+
+export function paint(ctx: CanvasRenderingContext2D, picture: Picture, frame: Frame, ratio: number): void {
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(frame.left, frame.top, frame.width, frame.height);
+  ctx.clip();
+  if (picture.lines.length > STROKES) paintCrowd(ctx, picture, frame, ratio);
+  else paintFew(ctx, picture, frame, ratio);
+  ctx.restore();
+}
+
+const smoothed = (line: Line): boolean => line.y !== line.raw && !line.band;
+
+function paintFew(ctx: CanvasRenderingContext2D, { lines, view, scales }: Picture, frame: Frame, ratio: number): void {
+  ctx.translate(frame.left, frame.top);
+  ctx.lineJoin = "round";
+  const areas = lines.length <= AREAS;
+  const all = lines.map((line) => placesOf(line, view, scales, frame.width, frame.height));
+  lines.forEach((line, i) => {
+    const p = all[i]!;
+    if ((areas || line.band) && !line.exact) {
+      ctx.globalAlpha = smoothed(line) ? 0.12 : 0.2;
+      ctx.fillStyle = line.colour;
+      ctx.fill(area(p));
+    }
+    if (smoothed(line)) {
+      ctx.globalAlpha = FAINT;
+      stroke(ctx, line, areas || line.exact ? track(p.x, p.raw) : extents(p, p.raw), ratio, []);
+    }
+  });
+  ctx.globalAlpha = 1;
+  const width = (lines.length > 12 ? 1.25 : 1.5) * ratio;
+  lines.forEach((line, i) => {
+    const p = all[i]!;
+    const plain = areas || line.exact || line.band || smoothed(line);
+    stroke(
+      ctx,
+      line,
+      plain ? track(p.x, p.y) : extents(p, p.y),
+      width,
+      line.dash.map((d) => d * ratio),
+    );
+    ctx.fillStyle = line.colour;
+    dots(ctx, p, 2.25 * ratio);
+    breaks(ctx, p, frame.height, ratio);
+  });
+}
+
+function stroke(ctx: CanvasRenderingContext2D, line: Line, path: Path2D, width: number, dash: number[]): void {
+  ctx.strokeStyle = line.colour;
+  ctx.lineWidth = width;
+  ctx.setLineDash(dash);
+  ctx.stroke(path);
+  ctx.setLineDash([]);
+}
+
+function track(x: Float64Array, y: Float64Array): Path2D {
+  const path = new Path2D();
+  let open = false;
+  for (let i = 0; i < x.length; i++) {
+    if (Number.isNaN(y[i]!) || Number.isNaN(x[i]!)) open = false;
+    else if (open) path.lineTo(x[i]!, y[i]!);
+    else {
+      path.moveTo(x[i]!, y[i]!);
+      open = true;
+    }
+  }
+  return path;
+}
+
+/** The line with a vertical stroke over each bucket, from its smallest to its largest value. */
+function extents({ x, top, bottom }: Places, y: Float64Array): Path2D {
+  const path = new Path2D();
+  let open = false;
+  for (let i = 0; i < x.length; i++) {
+    if (Number.isNaN(x[i]!)) continue;
+    if (!Number.isNaN(top[i]!) && top[i] !== bottom[i]) {
+      if (open) path.lineTo(x[i]!, bottom[i]!);
+      else path.moveTo(x[i]!, bottom[i]!);
+      path.lineTo(x[i]!, top[i]!);
+      open = true;
+    }
+    if (Number.isNaN(y[i]!)) open = false;
+    else if (open) path.lineTo(x[i]!, y[i]!);
+    else {
+      path.moveTo(x[i]!, y[i]!);
+      open = true;
+    }
+  }
+  return path;
+}
+
+function area({ x, top, bottom }: Places): Path2D {
+  const path = new Path2D();
+  const shown = (i: number): boolean => !Number.isNaN(top[i]!) && !Number.isNaN(bottom[i]!) && !Number.isNaN(x[i]!);
+  for (let from = 0; from < x.length; from++) {
+    if (!shown(from)) continue;
+    let to = from;
+    while (to < x.length && shown(to)) to++;
+    path.moveTo(x[from]!, top[from]!);
+    for (let i = from + 1; i < to; i++) path.lineTo(x[i]!, top[i]!);
+    for (let i = to - 1; i >= from; i--) path.lineTo(x[i]!, bottom[i]!);
+    path.closePath();
+    from = to;
+  }
+  return path;
+}
+
+/** Points without a neighbour, which no line would show. */
+function dots(ctx: CanvasRenderingContext2D, p: Places, radius: number): void {
+  for (let i = 0; i < p.x.length; i++) {
+    if (!isolated(p, i)) continue;
+    ctx.beginPath();
+    ctx.arc(p.x[i]!, p.y[i]!, radius, 0, 2 * Math.PI);
+    ctx.fill();
+  }
+}
+
+function isolated({ y }: Places, i: number): boolean {
+  const none = (k: number): boolean => k < 0 || k >= y.length || Number.isNaN(y[k]!);
+  return !none(i) && none(i - 1) && none(i + 1);
+}
+
+/** A small triangle at the bottom edge where values stop being finite. */
+function breaks(ctx: CanvasRenderingContext2D, { broken }: Places, height: number, ratio: number): void {
+  for (const x of broken) {
+    ctx.beginPath();
+    ctx.moveTo(x, height - 6 * ratio);
+    ctx.lineTo(x - 3.5 * ratio, height);
+    ctx.lineTo(x + 3.5 * ratio, height);
+    ctx.fill();
+  }
+}
+
+let spare: OffscreenCanvas | null = null;
+
+function paintCrowd(
+  ctx: CanvasRenderingContext2D,
+  { lines, view, scales }: Picture,
+  frame: Frame,
+  ratio: number,
+): void {
+  const width = Math.round(frame.width);
+  const height = Math.round(frame.height);
+  if (width < 1 || height < 1) return;
+  const raster: Raster = makeRaster(width, height);
+  const all = lines.map((line) => placesOf(line, view, scales, width, height));
+  lines.forEach((line, i) => {
+    if (!smoothed(line)) return;
+    const p = all[i]!;
+    paintLine(raster, p.x, p.raw, p.top, p.bottom, rgbOf(line.colour), FAINT / 2, ratio);
+  });
+  lines.forEach((line, i) => {
+    const p = all[i]!;
+    const colour = rgbOf(line.colour);
+    const ends = smoothed(line) || line.band ? ([p.y, p.y] as const) : ([p.top, p.bottom] as const);
+    paintLine(raster, p.x, p.y, ...ends, colour, 1, 1.1 * ratio);
+    for (let k = 0; k < p.x.length; k++) if (isolated(p, k)) paintDot(raster, p.x[k]!, p.y[k]!, colour, 3 * ratio);
+  });
+  // Through a canvas of its own, since putImageData would wipe the grid below.
+  spare ??= new OffscreenCanvas(1, 1);
+  spare.width = width;
+  spare.height = height;
+  spare.getContext("2d")!.putImageData(new ImageData(raster.pixels, width, height), 0, 0);
+  ctx.drawImage(spare, Math.round(frame.left), Math.round(frame.top));
+}
