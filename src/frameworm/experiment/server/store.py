@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -51,6 +53,8 @@ class Store:
         self._manager: ExperimentManager | None = None
         self._readers: OrderedDict[str, _Held] = OrderedDict()
         self._lock = threading.Lock()
+        self._syncing = threading.Lock()
+        self._synced = -math.inf
 
     @property
     def read_only(self) -> bool:
@@ -85,7 +89,13 @@ class Store:
         Raises:
             StoreNotFoundError: there is no such folder, yet.
         """
-        return self.manager._ask(question)
+        asked = time.monotonic()
+        with self._syncing:  # one at a time: a page asks for five things at once, and the first look reads every folder
+            if self._synced < asked:
+                began = time.monotonic()
+                self.manager._ask(lambda catalog: None)
+                self._synced = began
+        return self.manager._ask(question, bring_up_to_date=False)
 
     def check_writable(self) -> None:
         """Refuse a change of a read-only root.
@@ -124,20 +134,28 @@ class Store:
         Raises:
             ExperimentNotFoundError: no experiment has this id or uid; suggests the nearest.
         """
+        return self.folders_of([experiment_id])[0]
+
+    def folders_of(self, ids: Sequence[str]) -> list[Path]:
+        """Return the folders of experiments, by id or uid, each once.
+
+        Raises:
+            ExperimentNotFoundError: names all unknown ids and suggests the nearest.
+        """
         import sqlalchemy as sa
 
         from frameworm.experiment.query.listing import numbers_of
-        from frameworm.experiment.storage.schema import experiments
+        from frameworm.experiment.storage.schema import experiments as e
 
-        def ask(catalog: Catalog) -> str | None:
-            number = numbers_of(catalog, [experiment_id]).get(experiment_id)
-            rows = catalog.rows(sa.select(experiments.c.folder).where(experiments.c.number == number))
-            return str(rows[0][0]) if rows else None
+        def ask(catalog: Catalog) -> tuple[dict[str, int], dict[int, str]]:
+            numbers = numbers_of(catalog, ids)
+            rows = catalog.rows_for(sa.select(e.c.number, e.c.folder), e.c.number, list(numbers.values()))
+            return numbers, dict(map(tuple, rows))
 
-        folder = self.ask(ask)
-        if folder is not None:
-            return self.root / folder
-        return self.manager.folders_of([experiment_id])[0]  # not in the catalog: it may be unreadable, or says so
+        numbers, folders = self.ask(ask)
+        if any(numbers.get(one) not in folders for one in ids):
+            return self.manager.folders_of(ids)  # not in the catalog, as it cannot be read; or tells what is wrong
+        return [self.root / folder for folder in dict.fromkeys(folders[numbers[one]] for one in ids)]
 
 
 class _Held:

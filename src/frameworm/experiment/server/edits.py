@@ -1,0 +1,112 @@
+"""What the page may change: tags, notes, names and descriptions, and what lies in the trash."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from frameworm.experiment.errors import InputError, StateError, StoreError
+from frameworm.experiment.server.delivery import Json
+from frameworm.experiment.server.store import Opened
+
+router = APIRouter(tags=["edits"])
+
+Ids = Annotated[list[str], Field(min_length=1, max_length=10_000, description="Ids or uids.")]
+
+
+class Edit(BaseModel):
+    """What to change, in each of the experiments; what is not given stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: Ids
+    add_tags: list[str] = []
+    remove_tags: list[str] = []
+    note: str | None = Field(None, description="Added to the notes.")
+    name: str | None = None
+    description: str | None = None
+
+
+class Deletion(BaseModel):
+    """What to move to the trash."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: Ids
+    force: bool = Field(False, description="Those that run as well.")
+
+
+class Restoration(BaseModel):
+    """What to bring back from the trash."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: Ids
+
+
+@router.post("/experiments/edit")
+def edit(store: Opened, change: Edit) -> Json:
+    """Edit experiments, running or ended: `{edited: [ids]}`."""
+    from frameworm.experiment.keeping.edit import edit as add_events
+    from frameworm.experiment.texts import checked_tags, checked_text
+
+    store.check_writable()
+    events: list[dict[str, object]] = []
+    if change.add_tags or change.remove_tags:
+        add, remove = checked_tags(change.add_tags), checked_tags(change.remove_tags)
+        events.append({"type": "tags_edit", "add": add, "remove": remove})
+    if change.note is not None:
+        events.append({"type": "note", "text": checked_text(change.note, "note", lines=True)})
+    if change.name is not None:
+        events.append({"type": "name", "name": checked_text(change.name, "name")})
+    if change.description is not None:
+        text = checked_text(change.description, "description", lines=True)
+        events.append({"type": "description", "description": text})
+    if not events:
+        raise InputError("nothing to change; give add_tags, remove_tags, note, name or description")
+    folders = store.folders_of(change.ids)  # all of them, before anything is changed
+    return Json({"edited": [add_events(folder, *events).experiment_id for folder in folders]})
+
+
+@router.post("/experiments/delete")
+def delete(store: Opened, what: Deletion) -> Json:
+    """Move experiments to the trash: `{deleted: [ids]}`; all or, if one of them runs, none."""
+    from frameworm.experiment.keeping.trash import new_entry
+    from frameworm.experiment.query.read import ExperimentReader
+    from frameworm.experiment.storage.folder import id_of, number_of
+
+    store.check_writable()
+    folders = store.folders_of(what.ids)
+    ids = [id_of(number_of(folder.name) or 0) for folder in folders]
+    if not what.force:
+        running = []
+        for folder, one in zip(folders, ids, strict=True):
+            try:
+                status = ExperimentReader(folder).info.status
+            except Exception:  # what cannot be read may still be thrown away: it can be brought back
+                continue
+            if status in ("pending", "running"):
+                running.append(one)
+        if running:
+            raise StateError(f"{', '.join(running[:8])} running: end them first, or delete them with force")
+    try:
+        for folder in folders:
+            folder.rename(new_entry(store.root, folder.name))
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be moved to the trash: {error}") from error
+    store.ask(lambda catalog: None)  # the catalog forgets them
+    return Json({"deleted": ids})
+
+
+@router.post("/experiments/restore")
+def restore(store: Opened, what: Restoration) -> Json:
+    """Bring experiments back from the trash: `{restored: [ids]}`."""
+    from frameworm.experiment.keeping.trash import restore as bring_back
+
+    store.check_writable()
+    for one in what.ids:
+        bring_back(store.root, one)
+    store.ask(lambda catalog: None)  # the catalog enters them
+    return Json({"restored": what.ids})

@@ -1,0 +1,238 @@
+"""The table of experiments: which there are, their columns, their rows, groups of them, and help with the query."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+
+from frameworm import __version__
+from frameworm.experiment.errors import ExperimentNotFoundError, InputError, MetricNotFoundError, StoreNotFoundError
+from frameworm.experiment.server.delivery import Json
+from frameworm.experiment.server.store import Opened, Store
+
+if TYPE_CHECKING:
+    from frameworm.experiment.storage.catalog import Catalog
+
+MOST_ROWS = 1000
+MOST_IDS = 500
+_MEMBERS = 500
+
+router = APIRouter(tags=["experiments"])
+_T = TypeVar("_T")
+
+Text = Annotated[str, Query(description="As `search_experiments` takes; empty for all.")]
+Names = Annotated[str, Query(description="Comma-separated, or a JSON list.")]
+Archived = Annotated[bool, Query(description="Those with the tag `archived` as well.")]
+Project = Annotated[str | None, Query(description="Only those of this project.")]
+
+
+def names_in(text: str) -> list[str]:
+    """Return the names that a parameter lists.
+
+    Raises:
+        InputError: it begins like a JSON list, and is none of texts.
+    """
+    if not text.startswith("["):
+        return [name for name in text.split(",") if name]
+    try:
+        names = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{text!r:.80} is no JSON list: {error}") from None
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(f"{text!r:.80} is no list of texts")
+    return list(names)
+
+
+def _asked(store: Store, question: Callable[[Catalog], _T], empty: _T) -> _T:
+    """Ask the catalog; a root that is not there yet holds nothing."""
+    try:
+        return store.ask(question)
+    except StoreNotFoundError:
+        return empty
+
+
+@router.get("/store")
+def about_store(store: Opened) -> Json:
+    """Return what is shown: `{root, version, read_only, total, by_status, projects: [{name, count}]}`.
+
+    `version` changes whenever anything in the store does.
+    """
+    from frameworm.experiment.query.browse import Overview, overview, version_of
+
+    version, found = _asked(store, lambda catalog: (version_of(catalog), overview(catalog)), ("", Overview(0, {}, [])))
+    return Json(
+        {
+            "root": str(store.root),
+            "version": version,
+            "read_only": store.read_only,
+            "release": __version__,
+            "total": found.total,
+            "by_status": found.by_status,
+            "projects": [{"name": name, "count": n} for name, n in found.projects],
+        }
+    )
+
+
+@router.get("/columns")
+def columns(
+    store: Opened,
+    search: Annotated[str, Query(description="Only those whose name holds this text, in any case.")] = "",
+    limit: Annotated[int, Query(ge=1, le=2000, description="Of params, and of metrics.")] = 2000,
+) -> Json:
+    """Return the columns that a table may have: `{columns: [{id, kind, group, count}], truncated}`.
+
+    `kind` is number, text, bool, mixed, time, tags or metrics; `count` says how many experiments have a value. A metric
+    stands for its last value; `.min`, `.max`, `.mean`, `.first` and `.count` after its name stand for the others.
+    """
+    from frameworm.experiment.query.browse import Kind, kinds
+
+    nothing: tuple[list[Kind], bool] = ([], False)
+    found, more = _asked(store, lambda catalog: kinds(catalog, search, limit), nothing)
+    return Json({"columns": [kind._asdict() for kind in found], "truncated": more})
+
+
+@router.get("/experiments")
+def experiments(
+    store: Opened,
+    q: Text = "",
+    sort: Annotated[str, Query(description="Columns, comma-separated or a JSON list; `-` before one descends.")] = "",
+    columns: Names = "",
+    offset: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=0, le=MOST_ROWS)] = 100,
+    cursor: Annotated[str, Query(description="`next` of the page before, in place of an offset.")] = "",
+    archived: Archived = False,
+    project: Project = None,
+) -> Json:
+    """Return a page of experiments: `{total, version, rows, next}`.
+
+    A row is `{experiment_id, uid, name, status, project, created_ms, updated_ms, duration_s, tags, progress, values}`:
+    `progress` is `{step, epoch}` of one that runs, `values` are in the order of `columns`. The newest come first;
+    what a row does not have is sorted last both ways. `next` is null on the last page.
+    """
+    from frameworm.experiment.query.browse import conditions_of, ordered, rows_of, version_of
+
+    names, order, after = names_in(columns), names_in(sort), _after(cursor)
+
+    def ask(catalog: Catalog) -> dict[str, Any]:
+        version = version_of(catalog)
+        numbers = ordered(catalog, conditions_of(catalog, q, archived=archived, project=project), order)
+        start = offset
+        if after is not None:  # what was last is found again wherever it is now
+            start, last = after
+            start = numbers.index(last) + 1 if last in numbers else start
+        page = numbers[start : start + limit]
+        end = start + len(page)
+        following = _cursor(end, page[-1]) if page and end < len(numbers) else None
+        rows = rows_of(catalog, page, names)
+        return {"total": len(numbers), "version": version, "rows": rows, "next": following}
+
+    return Json(_asked(store, ask, {"total": 0, "version": "", "rows": [], "next": None}))
+
+
+def _cursor(offset: int, number: int) -> str:
+    return base64.urlsafe_b64encode(f"{offset}.{number}".encode()).decode().rstrip("=")
+
+
+def _after(cursor: str) -> tuple[int, int] | None:
+    if not cursor:
+        return None
+    try:
+        offset, _, number = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(".")
+        return max(0, int(offset)), int(number)
+    except (ValueError, binascii.Error):
+        raise InputError(f"cursor={cursor!r:.80} is none: pass `next` of the page before, as it is") from None
+
+
+@router.get("/experiments/groups")
+def groups(
+    store: Opened,
+    by: Annotated[str, Query(description="Columns to group by, comma-separated or a JSON list; no times or metrics.")],
+    columns: Names = "",
+    q: Text = "",
+    sort: Annotated[str, Query(description="Order of the members, as for `/experiments`.")] = "",
+    archived: Archived = False,
+    project: Project = None,
+) -> Json:
+    """Return groups of experiments with the same values: `{groups: [{key, count, ids, statistics}]}`.
+
+    `ids` are the first 500. `statistics` has for each of `columns` `{mean, std, n, min, max}` of the finite numbers, or
+    null. An experiment that failed or crashed adds no value of a metric.
+    """
+    from frameworm.experiment.query.browse import Group, conditions_of, groups_of, ordered
+    from frameworm.experiment.storage.folder import id_of
+
+    names, keys, order = names_in(columns), names_in(by), names_in(sort)
+
+    def ask(catalog: Catalog) -> list[Group]:
+        numbers = ordered(catalog, conditions_of(catalog, q, archived=archived, project=project), order)
+        return groups_of(catalog, numbers, keys, names)
+
+    return Json(
+        {
+            "groups": [
+                {
+                    "key": list(group.key),
+                    "count": len(group.numbers),
+                    "ids": [id_of(number) for number in group.numbers[:_MEMBERS]],
+                    "statistics": group.statistics,
+                }
+                for group in _asked(store, ask, list[Group]())
+            ]
+        }
+    )
+
+
+@router.get("/sparklines")
+def sparklines(
+    store: Opened,
+    metric: str,
+    ids: Annotated[str, Query(description="Ids of experiments, comma-separated.")],
+    context: Annotated[str, Query(description="Empty for the default one.")] = "",
+    n: Annotated[int, Query(ge=2, le=200, description="At most so many values each.")] = 32,
+) -> Json:
+    """Return a few values of a metric, first to last, of each that has it: `{metric, lines: {id: [...]}}`."""
+    wanted = names_in(ids)
+    if len(wanted) > MOST_IDS:
+        raise InputError(f"{len(wanted)} ids; at most {MOST_IDS} are allowed at once")
+    lines = {}
+    for one in wanted:
+        with contextlib.suppress(MetricNotFoundError, ExperimentNotFoundError), store.reading(one) as reader:
+            lines[one] = reader.read_downsampled(metric, context or None, points=n).last.tolist()
+    return Json({"metric": metric, "lines": lines})
+
+
+@router.get("/check", status_code=204)
+def check(store: Opened, q: Text = "") -> Response:
+    """Say whether a query is understood: nothing, or the error with the position of the character."""
+    from frameworm.experiment.query.browse import conditions_of
+
+    def ask(catalog: Catalog) -> None:
+        conditions_of(catalog, q)
+
+    _asked(store, ask, None)
+    return Response(status_code=204)
+
+
+@router.get("/complete")
+def complete(
+    store: Opened,
+    q: Text = "",
+    at: Annotated[int | None, Query(ge=0, description="Where the cursor is; none for the end.")] = None,
+) -> Json:
+    """Return what may stand at the cursor of a query: `{from, to, options: [{text, detail}]}`.
+
+    An option replaces the characters from `from` to `to`.
+    """
+    from frameworm.experiment.query.complete import Completion, completed
+
+    at = len(q) if at is None else min(at, len(q))
+    found = _asked(store, lambda catalog: completed(catalog, q, at), Completion(at, at, []))
+    options = [{"text": text, "detail": detail} for text, detail in found.options]
+    return Json({"from": found.start, "to": found.end, "options": options})
