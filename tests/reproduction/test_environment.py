@@ -202,5 +202,9 @@ def test_a_fork_is_run_again_as_a_fork(project: Project) -> None:
     subprocess.run(command, cwd=project.folder, env=project.environment(), check=True)
     found = project.manager.reproduce("exp_002", strict=True)
     assert found.outcome == "identical"
-    assert found.verdict == "bit-identical over 17 points of 2 series"
+    assert found.verdict == "bit-identical over 5 points of 1 series"  # what it inherits proves nothing
+    said = [one.text for one in found.remarks if "fork" in one.text]
+    assert said == [
+        "exp_002 is a fork of exp_001: its own points are compared, not those up to step 9 that it inherits"
+    ]
     assert found.diff.b.parent["relation"] == "reproduction"

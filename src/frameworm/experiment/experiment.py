@@ -268,8 +268,8 @@ class Experiment(MediaLog):
         from frameworm.experiment.query.lineage import origin_of
 
         plan = current_plan()
-        root = Path(root_dir if plan is None else plan.root_dir)
-        reader = open_reader(folders.find_folder(root, experiment_id).absolute())
+        root, source = (root_dir, experiment_id) if plan is None else (plan.root_dir, plan.here(experiment_id))
+        reader = open_reader(folders.find_folder(Path(root), source).absolute())
         merge(reader.info.config, normalize_config(config).config)
         self = cls.__new__(cls)
         self._origin = origin_of(reader, step)
@@ -422,7 +422,8 @@ class Experiment(MediaLog):
         from frameworm.experiment.storage.artifacts import artifact_path
 
         recorder = self._sink.ready()
-        source = open_reader(folders.find_folder(self._exp_dir.parent, experiment_id)).info
+        named_here = experiment_id if self._plan is None else self._plan.here(experiment_id)
+        source = open_reader(folders.find_folder(self._exp_dir.parent, named_here)).info
         named = [artifact for artifact in source.artifacts if artifact.name == artifact_name]
         found = [artifact for artifact in named if version in (None, artifact.version)]
         if not found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Plan:
         parent: what the record says of its origin: ``relation, experiment_id, uid``.
         settings: config values to change, by dotted key.
         random_dir: provenance folder with the states of the random generators to begin with; None for fresh ones.
+        others: ids of the experiments that it forks or uses, by those in the record, which may be others' here.
     """
 
     ordinal: int
@@ -31,10 +32,15 @@ class Plan:
     parent: dict[str, Any]
     settings: dict[str, Any]
     random_dir: str | None
+    others: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write the plan to a file, to be named by ``FRAMEWORM_REPRODUCE``."""
         path.write_text(dump_json(asdict(self)), encoding="utf-8")
+
+    def here(self, experiment_id: str) -> str:
+        """Return what an experiment that the program names is called here."""
+        return self.others.get(experiment_id, experiment_id)
 
 
 def current_plan() -> Plan | None:

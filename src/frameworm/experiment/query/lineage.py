@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from frameworm.experiment.errors import InputError, StoreError
 from frameworm.experiment.model import SeriesKey, SeriesSummary
 from frameworm.experiment.query.sources import open_sources
-from frameworm.experiment.storage.folder import HIDDEN, LOGS, experiment_folders, read_metadata
+from frameworm.experiment.storage.folder import HIDDEN, LOGS, experiment_folders, id_here, read_metadata
 
 if TYPE_CHECKING:
     from frameworm.experiment.query.read import ExperimentReader
@@ -43,9 +43,9 @@ def origin_of(reader: ExperimentReader, step: object) -> Origin:
         InputError: the step is no 64-bit integer.
     """
     info, last = reader.info, checked_step(step)
-    parent = {"relation": "fork", "experiment_id": info.experiment_id, "uid": info.uid, "step": last}
+    parent = {"relation": "fork", "experiment_id": id_here(reader.exp_dir, info.experiment_id), "uid": info.uid}
     return Origin(
-        parent={**parent, "rewinds": len(info.rewinds)},
+        parent={**parent, "step": last, "rewinds": len(info.rewinds)},
         config=info.config,
         lossy_params=list(info.lossy_params),
         next_steps=next_steps(reader.until(last).summaries()),

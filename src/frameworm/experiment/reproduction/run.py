@@ -27,7 +27,7 @@ from frameworm.experiment.reproduction.environment import Surroundings, surround
 from frameworm.experiment.reproduction.inputs import check_inputs
 from frameworm.experiment.reproduction.layout import Layout, inside, lay_out
 from frameworm.experiment.reproduction.report import Prepared, Reproduction
-from frameworm.experiment.storage.folder import PROVENANCE, experiment_folders, id_of, number_of
+from frameworm.experiment.storage.folder import PROVENANCE, experiment_folders, id_here
 
 _POLL_S = 0.1
 _LOOK_S = 0.5
@@ -65,19 +65,19 @@ def reproduce(
     """Run an experiment again and compare; as ``ExperimentManager.reproduce`` documents it."""
     watcher = watcher or Watcher()
     settings = dict(settings or {})
-    original = ExperimentReader(exp_dir)
-    number = number_of(exp_dir.name)
-    label = original.info.experiment_id if number is None else id_of(number)
+    original = _own(exp_dir)
+    label = id_here(exp_dir, original.info.experiment_id)
     if original.info.status in ("running", "pending"):
         raise StateError(f"{label} is {original.info.status}; it can be reproduced when it has ended")
     command = recorded_command(original.info)
+    others = _others(original.info, label, folder_of)
     folder = Path(tempfile.mkdtemp(prefix=f"frameworm-{label}-")).resolve()
     try:
         layout = lay_out(original.info, exp_dir, folder, project=project)
         for link in links:
             _link(link, layout)
         check_inputs(original.info, exp_dir, layout, folder_of)
-        _say_course(original.info, label, layout)
+        _say_course(original.info, label, layout, others)
         if strict and layout.unproven:
             raise ReproductionError(f"the code is not proved to be what ran: {'; '.join(layout.unproven)}")
         python = sys.executable
@@ -88,7 +88,7 @@ def reproduce(
         here = surround(original.info, layout, python)
         words = command_here(command, python, settings, layout)
         cwd = find_cwd(command, original.info.code.get("script"), layout)
-        plan = _plan(original.info, exp_dir, label, folder, settings)
+        plan = _plan(original.info, exp_dir, label, folder, settings, others)
         points = _points(original)
         remarks = tuple(layout.remarks)
         watcher.prepared(Prepared(label, original.info.name, remarks, tuple(words), cwd, folder, points))
@@ -97,11 +97,10 @@ def reproduce(
         found = run.found()
         if found is None:
             raise ReproductionError(_nothing_made(exit_code, run.tail(), layout))
-        diff = diff_experiments(original, ExperimentReader(found))
-        again = number_of(found.name)
+        diff = diff_experiments(original, _own(found))
         return Reproduction(
             experiment_id=label,
-            reproduction_id=diff.b.experiment_id if again is None else id_of(again),
+            reproduction_id=id_here(found, diff.b.experiment_id),
             diff=diff,
             remarks=remarks,
             settings=settings,
@@ -125,18 +124,49 @@ def _link(path: str, layout: Layout) -> None:
     layout.say("data", "unknown", f"{path} is linked as it is today; it was not recorded", path)
 
 
-def _say_course(info: ExperimentInfo, label: str, layout: Layout) -> None:
+def _own(exp_dir: Path) -> ExperimentReader:
+    """Open an experiment; of a fork what it computed itself, as what it inherits is not computed again."""
+    reader = ExperimentReader(exp_dir)
+    if not reader.info.forked_from or reader.info.rewinds:
+        return reader
+    return ExperimentReader(exp_dir, own=True)
+
+
+def _others(info: ExperimentInfo, label: str, folder_of: Callable[[str], Path | None]) -> dict[str, str]:
+    """Return the ids of the experiments that it forks or uses, by those in its record."""
+    found = {}
+    for one in filter(None, [info.forked_from, *info.used]):
+        folder = folder_of(one["uid"])
+        if folder is not None:
+            found[one["experiment_id"]] = id_here(folder, one["experiment_id"])
+        elif one == info.forked_from:
+            raise ReproductionError(
+                f"{label} is a fork of an experiment that is not in this root ({one['experiment_id']} where it was "
+                "recorded); import or restore that first"
+            )
+    return found
+
+
+def _say_course(info: ExperimentInfo, label: str, layout: Layout, others: Mapping[str, str]) -> None:
     sessions = sum(writer.get("role") == "owner" for writer in info.writers)
     if sessions > 1:
         text = f"{label} was resumed; the command of its last session is run, from the beginning"
         layout.say("command", "differs", text)
-    if info.parent.get("relation") == "fork":
-        source, step = info.parent.get("experiment_id"), info.parent.get("step")
-        text = f"{label} is a fork of {source}: what it inherits up to step {step} is not computed again"
-        layout.say("command", "unknown", text)
+    fork = info.forked_from
+    if fork:
+        source = others[fork["experiment_id"]]
+        text = f"{label} is a fork of {source}: its own points are compared, not those up to step {fork['step']}"
+        layout.say("command", "unknown", f"{text} that it inherits")
 
 
-def _plan(info: ExperimentInfo, exp_dir: Path, label: str, folder: Path, settings: dict[str, Any]) -> Plan:
+def _plan(
+    info: ExperimentInfo,
+    exp_dir: Path,
+    label: str,
+    folder: Path,
+    settings: dict[str, Any],
+    others: dict[str, str],
+) -> Plan:
     scratch = folder / "others"
     scratch.mkdir()
     has_states = (exp_dir / PROVENANCE / STATES).is_file()
@@ -153,6 +183,7 @@ def _plan(info: ExperimentInfo, exp_dir: Path, label: str, folder: Path, setting
         },
         settings=settings,
         random_dir=str((exp_dir / PROVENANCE).absolute()) if has_states and not reseeded else None,
+        others=others,
     )
 
 
@@ -218,7 +249,7 @@ class _Run:
         try:
             if self._reader is None:
                 found = self.found()
-                self._reader = None if found is None else ExperimentReader(found)
+                self._reader = None if found is None else _own(found)
             if self._reader is not None:
                 self._reader.refresh()
                 self._watcher.progressed(_points(self._reader))

@@ -43,6 +43,12 @@ def id_of(number: int) -> str:
     return f"exp_{number:03d}"
 
 
+def id_here(folder: Path, recorded: str) -> str:
+    """Return the id of an experiment where it lies now: an import gives it another than the one in its record."""
+    number = number_of(folder.name)
+    return recorded if number is None else id_of(number)
+
+
 def slug(name: str) -> str:
     """Return a name as it may stand in a folder's name: ASCII letters, digits and ``_``, at most 60."""
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
