@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from frameworm.experiment import Experiment, ExperimentManager
-from frameworm.experiment.errors import BundleError, StateError, StoreError
+from frameworm.experiment.errors import BundleError, ReproductionError, StateError, StoreError
 
 from .conftest import Project
 
@@ -119,6 +119,115 @@ def test_the_same_experiment_is_not_taken_in_twice(tmp_path: Path) -> None:
     assert len(manager.list_rows()) == 1
 
 
+# ---------------------------------------------------------------------------------------------- forks
+
+FORK = """\
+import random, sys
+from frameworm.experiment import Experiment, seed_everything
+seed_everything(5)
+last = int(sys.argv[3])
+with Experiment.fork(sys.argv[2], sys.argv[1], step=last, name=f"fork at {last}", system_metrics_s=0) as exp:
+    for step in range(last + 1, last + 4):
+        exp.log_metric("weight", random.random() * exp.config["training"]["lr"], step)
+"""
+
+
+def forks(project: Project) -> None:
+    """Record a run, a fork of it and a fork of that."""
+    (project.folder / "fork.py").write_text(FORK)
+    project.run()
+    project.run("fork.py", str(project.root), "exp_001", "9")
+    project.run("fork.py", str(project.root), "exp_002", "11")
+
+
+def weights(project: Project, experiment_id: str) -> list[tuple[int, float]]:
+    points = project.manager.reader(experiment_id).read("weight")
+    return list(zip(points.steps.tolist(), points.values.tolist(), strict=True))
+
+
+def test_a_fork_brings_the_whole_line_and_is_reproduced_where_ids_are_others(project: Project, tmp_path: Path) -> None:
+    forks(project)
+    line = weights(project, "exp_003")
+    assert [step for step, _ in line] == list(range(15))
+    bundle = tmp_path / "bundle.zip"
+    done = project.manager.export("exp_003", bundle, data=True)
+    assert (done.ancestors, done.left_out) == (("exp_001", "exp_002"), ())
+    project.manager.export("exp_003", tmp_path / "again.zip", data=True)
+    assert bundle.read_bytes() == (tmp_path / "again.zip").read_bytes()
+    shutil.rmtree(project.folder)
+    project.root = tmp_path / "other" / "experiments"
+    for _ in range(2):
+        record(project.root)  # so that each id is another experiment's here
+    taken = project.manager.import_bundle(bundle)
+    assert (taken.experiment_id, taken.original_id, taken.ancestors) == ("exp_005", "exp_003", ("exp_003", "exp_004"))
+    assert taken.entries == done.entries
+    assert weights(project, "exp_005") == line
+    assert project.manager.reader("exp_005").missing == ""
+    for experiment_id, verdict in [
+        ("exp_003", "bit-identical over 24 points of 2 series"),
+        ("exp_004", "bit-identical over 3 points of 1 series"),  # its program names exp_001, which is another one here
+        ("exp_005", "bit-identical over 3 points of 1 series"),
+    ]:
+        found = project.manager.reproduce(experiment_id, strict=True)
+        assert (found.outcome, found.verdict) == ("identical", verdict)
+    assert weights(project, found.reproduction_id) == line
+    assert project.manager.doctor().healthy
+
+
+@pytest.mark.filterwarnings("ignore:.*that it inherits")
+def test_ancestors_that_are_here_are_left_as_they_are(project: Project, tmp_path: Path) -> None:
+    forks(project)
+    manager = project.manager
+    line = weights(project, "exp_003")
+    manager.export("exp_003", tmp_path / "bundle.zip")
+    manager.delete_experiment("exp_003")
+    taken = manager.import_bundle(tmp_path / "bundle.zip")
+    assert (taken.experiment_id, taken.ancestors) == ("exp_004", ())
+    assert weights(project, "exp_004") == line
+    assert len(manager.list_rows()) == 3
+    manager.delete_experiment("exp_001")
+    left_out = manager.export("exp_004", tmp_path / "less.zip").left_out
+    assert any("that it inherits from exp_001 are missing" in one for one in left_out)
+    with pytest.raises(ReproductionError, match="exp_002 is a fork of an experiment that is not in this root"):
+        manager.reproduce("exp_002")
+
+
+def test_a_fork_of_one_that_runs_is_not_exported(tmp_path: Path) -> None:
+    root = tmp_path / "experiments"
+    with Experiment("e", root_dir=root, system_metrics_s=0, capture_console=False) as exp:
+        exp.log_metric("x", 1.0)
+        with Experiment.fork("exp_001", root, step=0, system_metrics_s=0, capture_console=False):
+            pass
+        with pytest.raises(StateError, match="exp_001, whose points exp_002 inherits, is running"):
+            ExperimentManager(root).export("exp_002", tmp_path / "bundle.zip")
+
+
+def test_ancestors_of_an_unsafe_form_are_refused(project: Project, tmp_path: Path) -> None:
+    forks(project)
+    project.manager.export("exp_002", tmp_path / "bundle.zip")
+    entries, manifest = unpacked(tmp_path / "bundle.zip")
+    (ancestor,) = manifest["ancestors"]
+    for wrong in (
+        [{**ancestor, "uid": "../../../etc"}],
+        [{**ancestor, "uid": "0" * 32}],  # not that of the experiment in it
+        [ancestor, ancestor],
+        [{**ancestor, "uid": manifest["uid"]}],
+        [{**ancestor, "entries": None}],
+        ["exp_001"],
+        {},
+        [],
+    ):
+        other = tmp_path / "other"
+        shutil.rmtree(other, ignore_errors=True)
+        other.mkdir()
+        with zipfile.ZipFile(tmp_path / "wrong.zip", "w") as archive:
+            for name, content in {**entries, "manifest.json": json.dumps({**manifest, "ancestors": wrong})}.items():
+                archive.writestr(name, content)
+        with pytest.raises(BundleError):
+            ExperimentManager(other).import_bundle(tmp_path / "wrong.zip")
+        assert not list(other.glob("exp_*"))
+
+
 # ---------------------------------------------------------------------------------------------- unsafe files
 
 Entries = dict[str, bytes]
@@ -213,7 +322,7 @@ DAMAGES: list[tuple[Callable[[Entries, dict[str, Any]], None], str]] = [
     (unlisted, "do not agree: 'experiment/logs/more'"),
     (outside, "do not agree: 'other/more'"),
     (missing, "'config.yaml' is missing"),
-    (altered, "'config.yaml' is damaged"),
+    (altered, "'experiment/config.yaml' is damaged"),
     (longer, "'config.yaml' has 4 bytes instead of 3"),
     (listed_twice, "do not agree"),
     (both, "both a file and a folder"),

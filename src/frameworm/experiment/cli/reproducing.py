@@ -205,6 +205,8 @@ def export(experiment_id: str, path: Path, no_artifacts: bool, data: bool, as_js
     screen.line(
         _MARKS["same"], f" {inert(str(done.path))}: {size(done.size_bytes)}, {count(done.entries, 'file')}{commits}"
     )
+    if done.ancestors:
+        screen.line("  ", _MARKS["same"], f" with {', '.join(done.ancestors)}, whose points it inherits")
     for one in done.left_out:
         screen.line("  ", _MARKS["unknown"], f" not in it: {inert(one)}")
 
@@ -233,6 +235,8 @@ def import_(path: Path, as_json: bool) -> None:
     was = "" if done.experiment_id == done.original_id else f", {done.original_id} where it was recorded"
     what = f"{count(done.entries, 'file')}, {size(done.size_bytes)}"
     screen.line(_MARKS["same"], f" {done.experiment_id}{inert(was)}: {what} in {inert(str(done.path))}")
+    if done.ancestors:
+        screen.line("  ", _MARKS["same"], f" with {', '.join(done.ancestors)}, whose points it inherits")
     for one in done.left_out:
         screen.line("  ", _MARKS["unknown"], f" not in it: {inert(one)}")
 

@@ -1,4 +1,4 @@
-"""Exporting: an experiment's folder, and the commit it ran on, in one zip file.
+"""Exporting: an experiment's folder, and the commit it ran on, in one zip file; of a fork, its ancestors too.
 
 The same experiment gives the same bytes: entries are sorted, their times and rights are fixed, and the commit is
 packed by one thread. ``manifest.json`` comes last, as it has the digest of every entry.
@@ -24,7 +24,7 @@ from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.reproduction.inputs import data_name
 from frameworm.experiment.reproduction.layout import GIT
 from frameworm.experiment.reproduction.repository import Repository, pack_commit
-from frameworm.experiment.storage.folder import ARTIFACTS, CHECKPOINTS, PROVENANCE, id_of, number_of
+from frameworm.experiment.storage.folder import ARTIFACTS, CHECKPOINTS, PROVENANCE, id_here
 from frameworm.experiment.storage.names import TEMPORARY
 
 FORMAT = "frameworm-bundle"
@@ -32,6 +32,8 @@ VERSION = 1
 MANIFEST = "manifest.json"
 FOLDER = "experiment"
 """Folder of the zip file that holds the experiment's."""
+ANCESTORS = "ancestors"
+"""Folder of the zip file that holds those of the experiments whose points a fork inherits, named by uid."""
 
 _TIME = (1980, 1, 1, 0, 0, 0)
 _PIECE = 1 << 20
@@ -50,6 +52,8 @@ class Exported:
         entries: how many files it holds.
         commits: those it holds.
         left_out: what it lacks, a sentence each.
+        ancestors: ids of the experiments that it holds besides, because this one inherits points of theirs; the
+            first of the line first.
     """
 
     path: Path
@@ -57,28 +61,32 @@ class Exported:
     entries: int
     commits: tuple[str, ...]
     left_out: tuple[str, ...]
+    ancestors: tuple[str, ...] = ()
 
 
 def export(exp_dir: Path, path: Path, *, artifacts: bool = True, data: bool = False) -> Exported:
     """Write an experiment to one file; as ``ExperimentManager.export`` documents it."""
     reader = ExperimentReader(exp_dir)
     info = reader.info
-    if info.status in ("running", "pending"):
-        number = number_of(exp_dir.name)
-        label = info.experiment_id if number is None else id_of(number)
-        raise StateError(f"{label} is {info.status}; export it when it has ended")
+    _ended(exp_dir, info)
     if path.exists():
         raise StoreError(f"{path} is there already; remove it, or give another name")
-    left_out: list[str] = []
+    *chain, _ = reader.chain()
+    lines = [(folder, ExperimentReader(folder).info) for folder in chain]
+    for folder, ancestor in lines:
+        _ended(folder, ancestor, f", whose points {id_here(exp_dir, info.experiment_id)} inherits,")
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
-        with tempfile.TemporaryDirectory(prefix="frameworm-export-") as folder:
-            files = dict(_files(exp_dir, artifacts, left_out))
-            commits = _commits(info, exp_dir, Path(folder), files, left_out)
-            _data(info, exp_dir, data, files, left_out)
-            if info.parent.get("relation") == "fork" or "fork" in info.parent:
-                left_out.append("the points it inherits as a fork: export the other experiment too")
-            entries = _write(partial, exp_dir, info, files, left_out, artifacts=artifacts)
+        with tempfile.TemporaryDirectory(prefix="frameworm-export-") as name:
+            scratch = Path(name)
+            ancestors = [
+                _collect(folder, ancestor, scratch / ancestor.uid, artifacts=artifacts, data=data)
+                for folder, ancestor in lines
+            ]
+            whole = _collect(exp_dir, info, scratch / "own", artifacts=artifacts, data=data)
+            if reader.missing:
+                whole.left_out.append(reader.missing)
+            entries = _write(partial, whole, ancestors, artifacts=artifacts)
         os.link(partial, path)
     except FileExistsError:
         raise StoreError(f"{path} is there already; remove it, or give another name") from None
@@ -88,7 +96,37 @@ def export(exp_dir: Path, path: Path, *, artifacts: bool = True, data: bool = Fa
         raise StoreError(f"{path} cannot be written: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
-    return Exported(path, path.stat().st_size, entries, tuple(commits), tuple(left_out))
+    commits = dict.fromkeys(commit for one in (whole, *ancestors) for commit in one.commits)
+    left_out = (*whole.left_out, *(f"{one.label}: {what}" for one in ancestors for what in one.left_out))
+    return Exported(path, path.stat().st_size, entries, tuple(commits), left_out, tuple(one.label for one in ancestors))
+
+
+def _ended(exp_dir: Path, info: ExperimentInfo, who: str = "") -> None:
+    if info.status in ("running", "pending"):
+        label = id_here(exp_dir, info.experiment_id)
+        raise StateError(f"{label}{who} is {info.status}; export it when it has ended")
+
+
+@dataclass(frozen=True, slots=True)
+class _Collected:
+    """What is to be written of one experiment: its files by their path in its folder, and what is left out."""
+
+    label: str
+    info: ExperimentInfo
+    files: dict[str, Path]
+    commits: list[str]
+    left_out: list[str]
+
+
+def _collect(exp_dir: Path, info: ExperimentInfo, scratch: Path, *, artifacts: bool, data: bool) -> _Collected:
+    scratch.mkdir()
+    left_out: list[str] = []
+    files = dict(_files(exp_dir, artifacts, left_out))
+    commits = _commits(info, exp_dir, scratch, files, left_out)
+    _data(info, exp_dir, data, files, left_out)
+    for use in info.used:
+        left_out.append(f"{use['artifact']} of {use['experiment_id']}, which it used: export that experiment too")
+    return _Collected(id_here(exp_dir, info.experiment_id), info, files, commits, left_out)
 
 
 def _files(exp_dir: Path, artifacts: bool, left_out: list[str]) -> Iterator[tuple[str, Path]]:
@@ -163,33 +201,41 @@ def _data(info: ExperimentInfo, exp_dir: Path, wanted: bool, files: dict[str, Pa
             files[name] = path
 
 
-def _write(
-    target: Path, exp_dir: Path, info: ExperimentInfo, files: dict[str, Path], left_out: list[str], *, artifacts: bool
-) -> int:
-    entries: list[dict[str, Any]] = []
+def _write(target: Path, whole: _Collected, ancestors: list[_Collected], *, artifacts: bool) -> int:
     with zipfile.ZipFile(target, "x", allowZip64=True) as archive:
-        for name in sorted(files):
-            with open(files[name], "rb") as source:
-                entries.append(_add(archive, name, source))
+        before = [_add_all(archive, f"{ANCESTORS}/{one.info.uid}", one) for one in ancestors]
         manifest = {
             "format": FORMAT,
             "version": VERSION,
-            "experiment_id": info.experiment_id,
-            "uid": info.uid,
-            "name": info.name,
             "artifacts": artifacts,
-            "left_out": left_out,
-            "entries": entries,
+            **_add_all(archive, FOLDER, whole),
+            **({"ancestors": before} if before else {}),
         }
         text = json.dumps(manifest, indent=1, ensure_ascii=True)
         archive.writestr(_entry(MANIFEST, len(text)), text)
-    return len(entries)
+    return sum(len(one["entries"]) for one in (manifest, *before))
 
 
-def _add(archive: zipfile.ZipFile, name: str, source: IO[bytes]) -> dict[str, Any]:
+def _add_all(archive: zipfile.ZipFile, folder: str, one: _Collected) -> dict[str, Any]:
+    """Add the files of one experiment and return what the manifest says of it."""
+    entries = []
+    for name in sorted(one.files):
+        with open(one.files[name], "rb") as source:
+            entries.append(_add(archive, folder, name, source))
+    info = one.info
+    return {
+        "experiment_id": info.experiment_id,
+        "uid": info.uid,
+        "name": info.name,
+        "left_out": one.left_out,
+        "entries": entries,
+    }
+
+
+def _add(archive: zipfile.ZipFile, folder: str, name: str, source: IO[bytes]) -> dict[str, Any]:
     look = os.fstat(source.fileno())
     hasher, size = hashlib.sha256(), 0
-    with archive.open(_entry(f"{FOLDER}/{name}", look.st_size), "w", force_zip64=look.st_size >= 1 << 30) as file:
+    with archive.open(_entry(f"{folder}/{name}", look.st_size), "w", force_zip64=look.st_size >= 1 << 30) as file:
         while piece := source.read(_PIECE):
             hasher.update(piece)
             size += len(piece)

@@ -86,6 +86,8 @@ class Reproducer(ABC):
     ) -> Exported:
         """Write an experiment to one file, with the commit it ran on: all that another machine needs to reproduce it.
 
+        Of a fork the experiments whose points it inherits are in it too, as complete as itself.
+
         Args:
             experiment_id: id or uid.
             path: the file, ``….zip``; must not exist.
@@ -97,7 +99,7 @@ class Reproducer(ABC):
 
         Raises:
             ExperimentNotFoundError: no experiment has this id or uid; suggests the nearest.
-            StateError: it is running.
+            StateError: it is running, or one that it inherits from.
             StoreError: the file cannot be written, or is there already.
         """
         from frameworm.experiment.reproduction.bundle import export
@@ -108,7 +110,8 @@ class Reproducer(ABC):
     def import_bundle(self, path: str | os.PathLike[str]) -> Imported:
         """Take in an experiment from a file that ``export`` wrote, under a new id and its old uid.
 
-        Nothing of it is executed or unpickled; every byte is compared with the digests in the file.
+        Nothing of it is executed or unpickled; every byte is compared with the digests in the file. Experiments whose
+        points it inherits are taken in before it, unless they are here.
 
         Args:
             path: the file.

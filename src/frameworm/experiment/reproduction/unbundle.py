@@ -10,7 +10,7 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from typing import Any
 from frameworm.experiment.errors import BundleError, ExperimentError, StateError, StoreError
 from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.query.read import ExperimentReader
-from frameworm.experiment.reproduction.bundle import FOLDER, FORMAT, MANIFEST, VERSION
-from frameworm.experiment.storage.folder import HIDDEN, create_folder, id_of, number_of
+from frameworm.experiment.reproduction.bundle import ANCESTORS, FOLDER, FORMAT, MANIFEST, VERSION
+from frameworm.experiment.storage.folder import HIDDEN, create_folder, id_here
 
 _PIECE = 1 << 20
 _MANIFEST_LIMIT_BYTES = 256 << 20
 _ENTRY_LIMIT = 5_000_000
 _NAME_LIMIT = 1024
+_ANCESTOR_LIMIT = 100_000
 _UID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -40,6 +41,8 @@ class Imported:
         entries: how many files.
         size_bytes: of them.
         left_out: what the file lacks, a sentence each.
+        ancestors: ids here of the experiments that were taken in with it, because it inherits points of theirs. Those
+            that were here already are not among them.
     """
 
     experiment_id: str
@@ -49,12 +52,14 @@ class Imported:
     entries: int
     size_bytes: int
     left_out: tuple[str, ...]
+    ancestors: tuple[str, ...] = ()
 
 
 def import_bundle(root_dir: Path, path: Path, folder_of: Callable[[str], Path | None]) -> Imported:
     """Take in an experiment; as ``ExperimentManager.import_bundle`` documents it.
 
-    Everything is written to a hidden folder and checked there; only then does it become an experiment.
+    Everything is written to a hidden folder and checked there; only then does it become an experiment. Ancestors come
+    before what inherits from them, so that a crash in between leaves nothing that lacks its beginning.
     """
     hidden = root_dir / HIDDEN
     making = hidden / f"importing-{os.urandom(8).hex()}"
@@ -63,25 +68,22 @@ def import_bundle(root_dir: Path, path: Path, folder_of: Callable[[str], Path | 
         try:
             with zipfile.ZipFile(path) as archive:
                 manifest = _manifest(archive, path)
-                entries = _checked(archive, manifest, path)
+                described = _described(manifest, path)
+                entries = _checked(archive, described, path)
                 _check_room(entries, hidden, path)
                 for entry in entries:
                     _extract(archive, entry, making, path)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
             raise BundleError(f"{path} is not a whole zip file: {error}") from error
-        info = _check_experiment(making, manifest, path)
+        infos = {folder: _check_experiment(making / folder, one, path) for folder, one in described.items()}
+        info = infos.pop(FOLDER)
         present = folder_of(info.uid)
         if present is not None:
-            number = number_of(present.name)
-            raise StateError(
-                f"{info.name!r} is here already, as {id_of(number or 0)} (uid {info.uid}); delete that to replace it"
-            )
-
-        def fill(_: str, folder: Path) -> None:
-            for part in making.iterdir():
-                os.replace(part, folder / part.name)
-
-        experiment_id, folder = create_folder(root_dir, info.name, fill)
+            label = id_here(present, info.experiment_id)
+            raise StateError(f"{info.name!r} is here already, as {label} (uid {info.uid}); delete that to replace it")
+        new = {folder: one for folder, one in infos.items() if folder_of(one.uid) is None}
+        ancestors = [_take_in(root_dir, one.name, making / folder)[0] for folder, one in new.items()]
+        experiment_id, where = _take_in(root_dir, info.name, making / FOLDER)
     except OSError as error:
         if isinstance(error, ExperimentError):
             raise
@@ -94,11 +96,29 @@ def import_bundle(root_dir: Path, path: Path, folder_of: Callable[[str], Path | 
         experiment_id=experiment_id,
         original_id=str(manifest.get("experiment_id")),
         uid=info.uid,
-        path=folder,
+        path=where,
         entries=len(entries),
         size_bytes=sum(entry["size_bytes"] for entry in entries),
-        left_out=tuple(str(one) for one in manifest.get("left_out", ())),
+        left_out=tuple(_left_out(described)),
+        ancestors=tuple(ancestors),
     )
+
+
+def _take_in(root_dir: Path, name: str, made: Path) -> tuple[str, Path]:
+    """Make an experiment of a folder that was checked."""
+
+    def fill(_: str, folder: Path) -> None:
+        for part in made.iterdir():
+            os.replace(part, folder / part.name)
+
+    return create_folder(root_dir, name, fill)
+
+
+def _left_out(described: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what the file lacks, that of ancestors with their names."""
+    for folder, one in reversed(list(described.items())):
+        for what in one.get("left_out", ()):
+            yield str(what) if folder == FOLDER else f"{one.get('experiment_id')}: {what}"
 
 
 def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
@@ -118,11 +138,27 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _checked(archive: zipfile.ZipFile, manifest: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:
-    """Return the entries of the manifest, each safe to write and in the zip file exactly once."""
-    listed = manifest.get("entries")
-    if not isinstance(listed, list) or len(listed) > _ENTRY_LIMIT:
-        raise BundleError(f"{path}: {MANIFEST} lists no entries")
+def _described(manifest: Mapping[str, Any], path: Path) -> dict[str, Mapping[str, Any]]:
+    """Return what the manifest says of each experiment, by its folder in the zip file: ancestors first."""
+    ancestors = manifest.get("ancestors", [])
+    if not isinstance(ancestors, list) or len(ancestors) > _ANCESTOR_LIMIT:
+        raise BundleError(f"{path}: {MANIFEST} lists no ancestors")
+    described: dict[str, Mapping[str, Any]] = {}
+    for one in ancestors:
+        uid = one.get("uid") if isinstance(one, dict) else None
+        if not isinstance(uid, str) or not _UID.fullmatch(uid) or uid == manifest.get("uid"):
+            raise BundleError(f"{path}: {MANIFEST} has an ancestor of another form: uid {uid!r:.80}")
+        described[f"{ANCESTORS}/{uid}"] = one
+    if len(described) != len(ancestors):
+        raise BundleError(f"{path}: {MANIFEST} lists an ancestor twice")
+    return {**described, FOLDER: manifest}
+
+
+def _checked(archive: zipfile.ZipFile, described: Mapping[str, Mapping[str, Any]], path: Path) -> list[dict[str, Any]]:
+    """Return the entries of the manifest, each safe to write and in the zip file exactly once.
+
+    ``path`` of each is that in the zip file.
+    """
     held: dict[str, zipfile.ZipInfo] = {}
     for found in archive.infolist():
         if found.filename in held:
@@ -135,20 +171,23 @@ def _checked(archive: zipfile.ZipFile, manifest: Mapping[str, Any], path: Path) 
             )
     if sum(found.compress_size for found in held.values()) > path.stat().st_size:
         raise BundleError(f"{path}: files in it share their bytes")
-    names: set[str] = set()
-    for entry in listed:
-        _check_entry(entry, held, path)
-        names.add(f"{FOLDER}/{entry['path']}")
-    if len(names) != len(listed) or names | {MANIFEST} != held.keys():
+    entries: list[dict[str, Any]] = []
+    for folder, one in described.items():
+        listed = one.get("entries")
+        if not isinstance(listed, list) or len(listed) > _ENTRY_LIMIT:
+            raise BundleError(f"{path}: {MANIFEST} lists no entries")
+        entries += [_checked_entry(entry, folder, held, path) for entry in listed]
+    names = {entry["path"] for entry in entries}
+    if len(names) != len(entries) or names | {MANIFEST} != held.keys():
         extra = sorted(held.keys() - names - {MANIFEST})[:1]
         raise BundleError(f"{path}: {MANIFEST} and the files in it do not agree{f': {extra[0]!r}' if extra else ''}")
     folders = {parent for name in names for parent in _parents(name)}
     if both := sorted(folders & names):
         raise BundleError(f"{path}: {both[0]!r} is both a file and a folder")
-    return listed
+    return entries
 
 
-def _check_entry(entry: Any, held: Mapping[str, zipfile.ZipInfo], path: Path) -> None:
+def _checked_entry(entry: Any, folder: str, held: Mapping[str, zipfile.ZipInfo], path: Path) -> dict[str, Any]:
     if not (
         isinstance(entry, dict)
         and isinstance(entry.get("path"), str)
@@ -161,11 +200,12 @@ def _check_entry(entry: Any, held: Mapping[str, zipfile.ZipInfo], path: Path) ->
     unsafe = any(part in ("", ".", "..") for part in parts) or "\\" in name or any(ord(c) < 32 for c in name)
     if unsafe or len(name) > _NAME_LIMIT:
         raise BundleError(f"{path}: the path {name!r:.200} is unsafe")
-    found = held.get(f"{FOLDER}/{name}")
+    found = held.get(f"{folder}/{name}")
     if found is None:
         raise BundleError(f"{path}: {name!r} is missing")
     if found.file_size != entry["size_bytes"]:
         raise BundleError(f"{path}: {name!r} has {found.file_size} bytes instead of {entry['size_bytes']}")
+    return {**entry, "path": f"{folder}/{name}"}
 
 
 def _parents(name: str) -> list[str]:
@@ -184,7 +224,7 @@ def _extract(archive: zipfile.ZipFile, entry: Mapping[str, Any], folder: Path, p
     target = folder / entry["path"]
     target.parent.mkdir(parents=True, exist_ok=True)
     hasher, size = hashlib.sha256(), 0
-    with archive.open(f"{FOLDER}/{entry['path']}") as source, open(target, "xb") as file:
+    with archive.open(entry["path"]) as source, open(target, "xb") as file:
         while piece := source.read(_PIECE):
             size += len(piece)
             if size > entry["size_bytes"]:
