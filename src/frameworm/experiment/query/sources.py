@@ -148,6 +148,7 @@ class SegmentSource:
             lambda window: reader.overview(position, window),
             lambda start, stop: reader.read(position, start, stop),
             lambda: reader.first(position),
+            int(reader.counts[position]),
         )
 
     def is_long(self, position: int) -> bool:
@@ -233,21 +234,22 @@ def open_sources(logs_dir: Path, known: Sequence[Source] = ()) -> Sources:
 
 def _take(found: Sources, logs_dir: Path, name: WriterName, sealed: bool, known: Source | None) -> bool:
     """Add one source to those found; return whether it says more than before."""
-    journal, segment = logs_dir / name.journal, logs_dir / name.segment
+    path = logs_dir / (name.segment if sealed else name.journal)
     changed = True
     try:
         try:
-            if known is not None and known.sealed == sealed and known.is_at(segment if sealed else journal):
+            if known is not None and known.sealed == sealed and known.is_at(path):
                 source, changed = known, known.refresh()
             else:
-                source = SegmentSource(segment, name) if sealed else JournalSource(journal, name)
+                source = SegmentSource(path, name) if sealed else JournalSource(path, name)
         except FileNotFoundError:
             if sealed:
                 raise
             # Sealed since the folder was listed. Where many processes end at once, there is always one.
-            source = SegmentSource(segment, name)
+            source = SegmentSource(logs_dir / name.segment, name)
     except DamageError as error:
         found.damage.append(error)
+        journal = logs_dir / name.journal
         if not sealed or not journal.exists():
             return False
         source = JournalSource(journal, name)

@@ -1,0 +1,279 @@
+"""Points for charts: one metric of many experiments in one binary answer, and groups of them as bands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from frameworm.experiment.errors import DamageError, ExperimentNotFoundError, InputError, StoreError
+from frameworm.experiment.query.panels import Axis, Line, band_of, find_series, read_line
+from frameworm.experiment.server.delivery import POINTS
+from frameworm.experiment.server.store import Opened, Store
+
+router = APIRouter(tags=["points"])
+
+_MAGIC = b"FWP1"
+_VERSION = 1
+"""Of what is answered: count up where the same record is to give other bytes, so that no client keeps the old ones."""
+_MOST_EXPERIMENTS = 2_000
+_BINARY = {200: {"content": {POINTS: {}}, "description": "series of points"}, 304: {"description": "not changed"}}
+
+Ids = Annotated[str, Query(description="ids or uids, separated by commas")]
+Metric = Annotated[str, Query(min_length=1, description="its name; `loss@val` is short for a context")]
+Context = Annotated[str, Query(description="train, val, …; empty: the default one; `*`: all")]
+Buckets = Annotated[int, Query(ge=2, le=20_000, description="at most so many points a series")]
+X = Annotated[str, Query(description="step, epoch, relative, time or metric:&lt;name&gt;")]
+Low = Annotated[str, Query(alias="from", description="smallest x; empty for no bound")]
+High = Annotated[str, Query(alias="to", description="largest x; empty for no bound")]
+
+
+@router.get("/points", response_class=Response, responses=_BINARY)  # type: ignore[arg-type]
+def points(
+    request: Request,
+    store: Opened,
+    metric: Metric,
+    ids: Ids,
+    context: Context = "",
+    n: Buckets = 800,
+    x: X = "step",
+    from_: Low = "",
+    to: High = "",
+) -> Response:
+    """Return a metric of many experiments, each in at most `n` buckets along x.
+
+    A bucket stands for a run of points; its `min` and `max` leave none out, so that what is drawn from them is true at
+    any zoom. Where there are no more than `n` points, each is a bucket (`exact`). A long series may come in as few as
+    n / 3 buckets. The same record gives the same bytes.
+
+    **x** is `step`; `epoch` (a bucket an epoch or several; points without one are left out); `relative`, seconds since
+    the experiment (of a fork, its first ancestor) started; `time`, Unix ms; or `metric:<name>`, the value of that one
+    at the same step. x ascends, whatever order the points arrived in. Steps past 2^53 are no float64: they are
+    rounded to the nearest, and the header says so (`rounded`); `from` and `to` count exactly.
+
+    **The body** is `FWP1`, the length of the header (uint32 LE, such that arrays begin at a multiple of 8), the header
+    (JSON), then for each series five arrays of n float64 LE, one behind the other: `x`, `min`, `max`, `last` (value of
+    the bucket's last point), `time_ms` (of that point). A bucket of NaN alone has NaN for min and max. The header:
+
+    - `series`: `{id, context, n, count, exact, rounded, offset}` each, `count` being the points it stands for and
+      `offset` the bytes from the end of the header to its first array;
+    - `x`, `metric`: as asked;
+    - `missing`: the ids that have no such series, or are no experiments;
+    - `damaged`: `{id: message}` of what cannot be read.
+
+    `from` and `to` bound x; what is at their edges is left out, so draw it over what was there before. An ETag is
+    made of how much of each file has been read, before any point is: asking again for what has not changed costs next
+    to nothing.
+    """
+    asked = _Asked(_ids(ids), metric, context, n, x, from_, to)
+    if (unchanged := _unchanged(request, store, asked)) is not None:
+        return unchanged
+    found = _gather(store, asked)
+    lines = [(one, line) for one, some in found.lines.items() for line in some]
+    series = [
+        {"id": one, "context": line.context, "n": len(line.x), "count": line.count, "exact": line.exact}
+        | ({"rounded": True} if line.rounded else {})
+        for one, line in lines
+    ]
+    arrays = [(line.x, line.low, line.high, line.last, line.times_ms) for _, line in lines]
+    return _answer(asked, found, series, arrays)
+
+
+@router.get("/bands", response_class=Response, responses=_BINARY)  # type: ignore[arg-type]
+def bands(
+    request: Request,
+    store: Opened,
+    metric: Metric,
+    groups: Annotated[str, Query(description='JSON: `[["exp_001", "exp_002"], ["exp_003"]]`')],
+    context: Annotated[str, Query(description="train, val, …; empty: the default one")] = "",
+    n: Buckets = 400,
+    x: X = "step",
+    from_: Low = "",
+    to: High = "",
+    error: Annotated[Literal["std", "sem", "ci"], Query(description="what the band shows")] = "std",
+) -> Response:
+    """Return the mean of a metric over each group of experiments, and a band around it.
+
+    The band is mean ± standard deviation (`std`, n - 1), ± standard error (`sem`, std / √n), or Student's interval of
+    the mean at 95 % (`ci`; it takes the values for normal). It is NaN where less than two members have a value. Where
+    all members have points at the same x, the values there are taken as they are; else they are interpolated, never
+    beyond a member's ends. NaN and infinities are no values.
+
+    The body is laid out as that of `/points`; the five arrays of a series are `x`, `low`, `high`, `mean` and `members`
+    (how many have a value there). In the header a series is `{group, n, members, ids, offset}`, `group` being its
+    position in `groups`, `members` how many have the metric, and `ids` theirs.
+    """
+    chosen = _groups(groups)
+    every = list(dict.fromkeys(one for group in chosen for one in group))
+    asked = _Asked(every, metric, context, n, x, from_, to, (error, groups))
+    if (unchanged := _unchanged(request, store, asked)) is not None:
+        return unchanged
+    found = _gather(store, asked)
+    series, arrays = [], []
+    for number, group in enumerate(chosen):
+        members = [one for one in dict.fromkeys(group) if one in found.lines]
+        if members:
+            band = band_of([found.lines[one][0] for one in members], n, error)
+            series.append({"group": number, "n": len(band.x), "members": len(members), "ids": members})
+            arrays.append(tuple(band))
+    return _answer(asked, found, series, arrays)
+
+
+# ------------------------------------------------------------------------------------------ what is asked
+
+
+class _Asked(NamedTuple):
+    """What lines a request is about."""
+
+    ids: list[str]
+    metric: str
+    context: str
+    buckets: int
+    x: str
+    low: str
+    high: str
+    also: tuple[str, ...] = ()
+
+
+class _Found(NamedTuple):
+    """What there is of it: lines by id, and what tells how much of each experiment was read."""
+
+    lines: dict[str, list[Line]]
+    missing: list[str]
+    damaged: dict[str, str]
+    marks: list[object]
+
+
+def _gather(store: Store, asked: _Asked) -> _Found:
+    """Read the lines."""
+    axis = Axis.parse(asked.x)
+    bounds = _bound(asked.low, "from", -math.inf), _bound(asked.high, "to", math.inf)
+    found = _Found({}, [], {}, [])
+    for one in asked.ids:
+        try:
+            with store.reading(one) as reader:
+                found.marks.append((one, reader.mark))
+                keys = find_series(reader, asked.metric, asked.context)
+                lines = [read_line(reader, key, axis, asked.buckets, bounds) for key in keys]
+        except ExperimentNotFoundError:
+            lines = []
+            found.marks.append((one, None))
+        except (DamageError, StoreError) as error:
+            found.damaged[one] = str(error)
+            continue
+        if lines:
+            found.lines[one] = lines
+        else:
+            found.missing.append(one)
+    return found
+
+
+def _ids(text: str) -> list[str]:
+    return _few([one for one in dict.fromkeys(text.split(",")) if one])
+
+
+def _groups(text: str) -> list[list[str]]:
+    """Return the groups that a request names.
+
+    Raises:
+        InputError: it is no JSON list of lists of ids.
+    """
+    try:
+        groups = json.loads(text)
+    except (ValueError, RecursionError):
+        groups = None
+    if not isinstance(groups, list) or not all(
+        isinstance(group, list) and all(isinstance(one, str) for one in group) for group in groups
+    ):
+        raise InputError(f'groups is {text!r:.80}; give lists of ids in JSON, such as [["exp_001","exp_002"]]')
+    _few({one for group in groups for one in group})
+    return groups
+
+
+def _few(ids: Iterable[str]) -> list[str]:
+    found = list(ids)
+    if len(found) > _MOST_EXPERIMENTS:
+        raise InputError(f"{len(found):,} experiments are asked for at once; at most {_MOST_EXPERIMENTS:,} are allowed")
+    return found
+
+
+def _bound(text: str, name: str, otherwise: float) -> float:
+    """Return a bound of x: an int where it is one, so that steps past 2^53 are exact.
+
+    Raises:
+        InputError: it is no number.
+    """
+    if not text:
+        return otherwise
+    try:
+        return int(text) if text.removeprefix("-").isdecimal() and len(text) < 25 else float(text)
+    except ValueError:
+        pass
+    raise InputError(f"{name} is {text!r:.80}; it is a number, or empty for no bound")
+
+
+# ------------------------------------------------------------------------------------------ the wire
+
+
+def encode(header: dict[str, Any], series: list[dict[str, Any]], arrays: Sequence[Sequence[Any]]) -> bytes:
+    """Return the body of an answer.
+
+    Args:
+        header: of it, without the series.
+        series: what the header says of each; ``n`` must be there, ``offset`` is added.
+        arrays: five of length n for each series, of any kind of number.
+    """
+    sizes = [sum(len(array) for array in five) * 8 for five in arrays]
+    for told, offset in zip(series, accumulate(sizes, initial=0), strict=False):
+        told["offset"] = offset
+    head = json.dumps({"series": series, **header}, ensure_ascii=False, separators=(",", ":")).encode(
+        errors="backslashreplace"
+    )
+    head += b" " * (-len(head) % 8)
+    flat = [array for five in arrays for array in five]
+    numbers = np.concatenate([np.empty(0), *flat], dtype="<f8", casting="unsafe")
+    return b"".join((_MAGIC, len(head).to_bytes(4, "little"), head, numbers.data))
+
+
+def _answer(asked: _Asked, found: _Found, series: list[dict[str, Any]], arrays: Sequence[Sequence[Any]]) -> Response:
+    header: dict[str, Any] = {"x": asked.x, "metric": asked.metric, "missing": found.missing}
+    if found.damaged:
+        header["damaged"] = found.damaged
+    return Response(encode(header, series, arrays), media_type=POINTS, headers=_headers(_tag(asked, found.marks)))
+
+
+# ------------------------------------------------------------------------------------------ asked once more
+
+
+def _unchanged(request: Request, store: Store, asked: _Asked) -> Response | None:
+    """Return the answer for whoever has the newest one already; nothing is read for it but what was appended."""
+    known = request.headers.get("if-none-match", "")
+    if not known:
+        return None
+    marks: list[object] = []
+    for one in asked.ids:
+        try:
+            with store.reading(one) as reader:
+                marks.append((one, reader.mark))
+        except ExperimentNotFoundError:
+            marks.append((one, None))
+        except (DamageError, StoreError):
+            return None
+    tag = _tag(asked, marks)
+    return Response(status_code=304, headers=_headers(tag)) if tag in known else None
+
+
+def _tag(asked: _Asked, marks: list[object]) -> str:
+    text = repr((_VERSION, asked, marks))
+    return f'W/"{hashlib.blake2b(text.encode(errors="backslashreplace"), digest_size=12).hexdigest()}"'
+
+
+def _headers(tag: str) -> dict[str, str]:
+    return {"ETag": tag, "Cache-Control": "no-cache"}
