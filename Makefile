@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test lint types bench faults docs clean
+.PHONY: help setup demo web test lint types bench faults docs clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -20,7 +20,9 @@ setup: $(VENV)/.dev ## make the virtual environment with everything for developi
 demo: $(VENV)/.demo ## train three small models on digits, then list, compare, search and plot them
 	$(BIN)/python examples/vae_digits.py
 
-test: $(VENV)/.dev ## run the tests; PYTEST='-k journal -x' passes options on
+web: web/dist/index.html ## build the page of `frameworm ui`, with Node 20.19 or newer
+
+test: $(VENV)/.dev web ## run the tests; PYTEST='-k journal -x' passes options on
 	$(BIN)/python -m pytest $(PYTEST)
 
 lint: $(VENV)/.dev ## check style, format and the direction of imports
@@ -43,7 +45,7 @@ docs: $(VENV)/.dev ## build the documentation into site/
 	@echo "open site/index.html"
 
 clean: ## remove what was built; .venv, demo/ and your experiments stay
-	rm -rf build dist site .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist web/dist site .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests examples benchmarks faults docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ------------------------------------------------------------------------------ the virtual environment
@@ -67,3 +69,18 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.torch
 	@echo "Installing the package and the tools for developing (once)"
 	$(PIP) -e ".[dev]"
 	@touch $@ $(VENV)/.demo
+
+# ------------------------------------------------------------------------------ the page
+# Only when its sources have changed.
+
+WEB_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) $(wildcard web/*.*)
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' || \
+		{ echo "Node 20.19 or newer is needed to build the page (with npm): see nodejs.org"; exit 1; }
+	cd web && npm ci --no-audit --no-fund
+	@touch $@
+
+web/dist/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
+	cd web && npm run build
+	@touch $@

@@ -9,7 +9,7 @@ from frameworm.experiment.cli.program import complain, root_dir_option, root_fol
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 for any.  [default: 6070, or the next free one]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 for any.  [default: 6780, or the next free one]")
 @click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
 @click.option("--read-only", is_flag=True, help="Let nobody edit or delete from the page.")
 @root_dir_option()

@@ -22,7 +22,7 @@ from frameworm.experiment.server.app import create_app
 from frameworm.experiment.server.live import Live
 from frameworm.experiment.server.security import own_names
 
-PORT = 6070
+PORT = 6780
 _TRIES = 20
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
