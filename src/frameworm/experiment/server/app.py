@@ -58,7 +58,7 @@ def create_app(
     app.state.live = Live(app.state.store)
     for name in ROUTERS:
         app.include_router(importlib.import_module(f"frameworm.experiment.server.{name}").router, prefix=API)
-    for name in ("docs", "static"):  # last: it answers for every other address
+    for name in ("docs", "page"):  # last: it answers for every other address
         app.include_router(importlib.import_module(f"frameworm.experiment.server.{name}").router)
     app.add_exception_handler(ExperimentError, _told)
     app.add_exception_handler(RequestValidationError, _not_valid)
