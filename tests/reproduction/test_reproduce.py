@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from frameworm.experiment import ExperimentManager
-from frameworm.experiment.errors import ReproductionError, StateError
+from frameworm.experiment.errors import FramewormWarning, ReproductionError, StateError
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.reproduction.report import Prepared
 from frameworm.experiment.reproduction.run import Watcher
@@ -412,7 +413,10 @@ def slow(project: Project) -> Iterator[Project]:
     yield project
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_the_program_too_and_leaves_nothing(slow: Project, tmp_path: Path, number: int) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -428,11 +432,105 @@ def test_a_signal_ends_the_program_too_and_leaves_nothing(slow: Project, tmp_pat
     program = int(made[0].name.split("-")[-2])
     process.send_signal(number)
     process.communicate(timeout=60)
-    assert process.returncode == (130 if number == signal.SIGINT else 143)
+    assert process.returncode == 128 + number
     with pytest.raises(ProcessLookupError):
         os.kill(program, 0)
     assert list(scratch.iterdir()) == []
     assert ExperimentReader(slow.stored("exp_002")).info.status == "killed"
+
+
+def reproducing(project: Project, scratch: Path, *words: str, **variables: str) -> subprocess.Popen[bytes]:
+    scratch.mkdir()
+    command = [sys.executable, "-m", "frameworm.experiment.cli", "--root-dir", str(project.root)]
+    environment = {**project.environment(), "TMPDIR": str(scratch), **variables}
+    return subprocess.Popen([*command, "reproduce", "exp_001", *words], env=environment, stderr=subprocess.PIPE)
+
+
+def ended(process: subprocess.Popen[bytes], number: int) -> None:
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_the_code_is_laid_out_leaves_nothing(project: Project, tmp_path: Path, number: int) -> None:
+    project.run()
+    before = project.git("status", "--porcelain"), project.git("worktree", "list"), project.git("for-each-ref")
+    slow, marker = tmp_path / "bin" / "git", tmp_path / "marker"
+    slow.parent.mkdir()
+    slow.write_text(
+        f"#!/bin/sh\ncase \" $* \" in *' checkout '*) sleep 300 & echo $$ $! > {marker}.new; "
+        f'mv {marker}.new {marker}; wait;; esac\nexec {shutil.which("git")} "$@"\n'
+    )
+    slow.chmod(0o755)
+    scratch = tmp_path / "scratch"
+    process = reproducing(project, scratch, PATH=f"{slow.parent}:{os.environ['PATH']}")
+    wait_for(marker.exists)
+    assert list(scratch.iterdir())
+    ended(process, number)
+    for gone in map(int, marker.read_text().split()):  # git, and what it started
+        wait_for(lambda gone=gone: not alive(gone))
+    assert list(scratch.iterdir()) == []
+    assert before == (
+        project.git("status", "--porcelain"),
+        project.git("worktree", "list"),
+        project.git("for-each-ref"),
+    )
+    assert len(list(project.root.glob("exp_*"))) == 1
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_packages_are_installed_leaves_nothing(project: Project, tmp_path: Path, number: int) -> None:
+    project.run()
+    (project.stored("exp_001") / "provenance" / "requirements.txt").write_text("calc==1.0\n")
+    scratch = tmp_path / "scratch"
+    with socket.create_server(("127.0.0.1", 0)) as index:  # takes pip's question and never answers
+        index.settimeout(60)
+        process = reproducing(
+            project,
+            scratch,
+            "--venv",
+            XDG_CACHE_HOME=str(tmp_path / "cache"),
+            PIP_INDEX_URL=f"http://127.0.0.1:{index.getsockname()[1]}/simple",
+            PIP_CONFIG_FILE=os.devnull,
+        )
+        asked, _ = index.accept()
+        with asked:
+            ended(process, number)
+            asked.settimeout(60)
+            while asked.recv(65536):  # until pip is gone
+                pass
+    assert list(scratch.iterdir()) == []
+    left = list((tmp_path / "cache" / "frameworm" / "venvs").iterdir())
+    assert [path.suffix for path in left] == [".lock"]
+    assert len(list(project.root.glob("exp_*"))) == 1
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_what_is_kept_is_named_when_it_ends_early(project: Project) -> None:
+    (project.folder / "train.py").write_text("import sys\n" + (project.folder / "train.py").read_text())
+    project.run()
+    stored = project.stored("exp_001") / "provenance" / "code" / "helper.py"
+    stored.write_text("raise SystemExit(3)\n")
+    with pytest.warns(FramewormWarning, match="kept: ") as caught:
+        with pytest.raises(ReproductionError, match="exit code 3"):
+            project.manager.reproduce("exp_001", keep=True)
+    kept = Path(str(caught[0].message).removeprefix("kept: "))
+    assert (kept / "project" / "helper.py").read_text() == "raise SystemExit(3)\n"
+    shutil.rmtree(kept)
 
 
 def test_what_cannot_be_run_again_is_said(project: Project, tmp_path: Path) -> None:

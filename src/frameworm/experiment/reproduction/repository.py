@@ -52,6 +52,8 @@ def git(*words: str, cwd: Path, given: bytes = b"", isolated: bool = True) -> by
     """
     import subprocess
 
+    from frameworm.experiment.reproduction.child import run
+
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C"}
     if isolated:
@@ -59,13 +61,12 @@ def git(*words: str, cwd: Path, given: bytes = b"", isolated: bool = True) -> by
     else:
         environment["GIT_SSH_COMMAND"] = "ssh -oBatchMode=yes"
     try:
-        done = subprocess.run(
+        done = run(
             ["git", *(word for setting in _SETTINGS for word in ("-c", setting)), *words],
             cwd=cwd,
             env=environment,
-            input=given,
-            capture_output=True,
-            timeout=_TIMEOUT_S,
+            given=given,
+            timeout_s=_TIMEOUT_S,
         )
     except FileNotFoundError:
         raise GitError("git is not installed or not on PATH") from None

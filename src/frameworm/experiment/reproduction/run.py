@@ -6,22 +6,21 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from frameworm.experiment.errors import ExperimentError, ReproductionError, StateError
+from frameworm.experiment.errors import ExperimentError, ReproductionError, StateError, tell
 from frameworm.experiment.model import SYSTEM_CONTEXT, ExperimentInfo
 from frameworm.experiment.provenance.plan import VARIABLE, Plan
 from frameworm.experiment.provenance.randomness import STATES
 from frameworm.experiment.query.diff import diff_experiments
 from frameworm.experiment.query.read import ExperimentReader
+from frameworm.experiment.reproduction.child import end, ended_by_signals
 from frameworm.experiment.reproduction.command import command_here, find_cwd, recorded_command
 from frameworm.experiment.reproduction.environment import Surroundings, surround
 from frameworm.experiment.reproduction.inputs import check_inputs
@@ -71,8 +70,7 @@ def reproduce(
         raise StateError(f"{label} is {original.info.status}; it can be reproduced when it has ended")
     command = recorded_command(original.info)
     others = _others(original.info, label, folder_of)
-    folder = Path(tempfile.mkdtemp(prefix=f"frameworm-{label}-")).resolve()
-    try:
+    with ended_by_signals(), _folder(label, keep) as folder:
         layout = lay_out(original.info, exp_dir, folder, project=project)
         for link in links:
             _link(link, layout)
@@ -110,6 +108,18 @@ def reproduce(
             tail=tuple(run.tail()),
             hint=_missed(run.tail(), layout) if exit_code else "",
         )
+
+
+@contextlib.contextmanager
+def _folder(label: str, keep: bool) -> Iterator[Path]:
+    """Make the folder to lay an experiment out in; removed in the end, however that comes, unless it is kept."""
+    folder = Path(tempfile.mkdtemp(prefix=f"frameworm-{label}-")).resolve()
+    try:
+        yield folder
+    except BaseException:
+        if keep:
+            tell(f"kept: {folder}")
+        raise
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -204,7 +214,7 @@ class _Run:
         self._reader: ExperimentReader | None = None
 
     def go(self, command: list[str], cwd: Path, here: Surroundings) -> int:
-        """Run the program to its end and return its exit code; Ctrl-C and SIGTERM end it."""
+        """Run the program to its end and return its exit code; a signal to us ends it."""
         plan = self._folder / "plan.json"
         self._plan.write(plan)
         with contextlib.ExitStack() as open_files:
@@ -225,19 +235,18 @@ class _Run:
             except OSError as error:
                 raise ReproductionError(f"{command[0]} cannot be run: {error}") from error
             try:
-                with _terminated():
-                    looked_s = time.monotonic()
-                    while process.poll() is None:
-                        with contextlib.suppress(subprocess.TimeoutExpired):
-                            process.wait(_POLL_S)
-                        self._show(shown.read())
-                        if time.monotonic() - looked_s > _LOOK_S:
-                            self._look()
-                            looked_s = time.monotonic()
+                looked_s = time.monotonic()
+                while process.poll() is None:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(_POLL_S)
+                    self._show(shown.read())
+                    if time.monotonic() - looked_s > _LOOK_S:
+                        self._look()
+                        looked_s = time.monotonic()
                 self._show(shown.read())
                 self._look()
             finally:
-                _end(process)
+                end(process, _GRACE_S)
         return process.returncode
 
     def _show(self, output: bytes) -> None:
@@ -272,36 +281,6 @@ class _Run:
         with open(self._output, "rb") as file:
             file.seek(max(0, self._output.stat().st_size - 65_536))
             return file.read().decode("utf-8", "replace").rstrip().splitlines()[-_TAIL_LINES:]
-
-
-@contextlib.contextmanager
-def _terminated() -> Iterator[None]:
-    """Have SIGTERM end this as Ctrl-C does, so that the program is not left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the program, if it has not, as Ctrl-C would, and whatever it left behind."""
-    try:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE_S)
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _nothing_made(exit_code: int, tail: list[str], layout: Layout) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from frameworm.experiment.errors import ReproductionError
 from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.provenance.environment import REQUIREMENTS_NAME
+from frameworm.experiment.reproduction.child import run
 from frameworm.experiment.reproduction.environment import editable_folder
 from frameworm.experiment.reproduction.layout import Layout
 from frameworm.experiment.storage.folder import PROVENANCE
@@ -97,19 +98,20 @@ def _python(info: ExperimentInfo) -> str:
 
 
 def _install(python: str, folder: Path, wanted: list[str], info: ExperimentInfo) -> None:
-    subprocess.run([python, "-m", "venv", str(folder)], check=True, capture_output=True)
+    made = run([python, "-m", "venv", str(folder)])
+    if made.returncode:
+        lines = (made.stdout + made.stderr).decode("utf-8", "replace").strip().splitlines()
+        raise ReproductionError(f"no virtual environment could be made in {folder}: {' '.join(lines[:3])}")
     requirements = folder / REQUIREMENTS_NAME
     requirements.write_text("\n".join(wanted) + "\n", encoding="utf-8")
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--no-deps", "--no-input", "--quiet"]
-    done = subprocess.run(
+    done = run(
         [*pip, "--disable-pip-version-check", "-r", str(requirements)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
     )
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if not line.startswith("ERROR: Ignored the following")]
+        told = done.stderr.decode("utf-8", "replace").splitlines()
+        lines = [line for line in told if not line.startswith("ERROR: Ignored the following")]
         said = [line for line in lines if line.startswith(("ERROR", "error"))]
         shown = "\n".join(f"  {line}" for line in (said or lines)[-_LINES_SHOWN:])
         local = [
