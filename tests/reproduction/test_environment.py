@@ -203,7 +203,7 @@ def test_a_fork_is_run_again_as_a_fork(project: Project) -> None:
     found = project.manager.reproduce("exp_002", strict=True)
     assert found.outcome == "identical"
     assert found.verdict == "bit-identical over 5 points of 1 series"  # what it inherits proves nothing
-    said = [one.text for one in found.remarks if "fork" in one.text]
+    said = [one.text for one in found.remarks if one.text.startswith("exp_002 is a fork")]
     assert said == [
         "exp_002 is a fork of exp_001: its own points are compared, not those up to step 9 that it inherits"
     ]
