@@ -181,7 +181,8 @@ def test_ended_it_refuses_and_keeps_all_when_sealed(tmp_path):
         exp.log_text("story", "two")
     reader = ExperimentReader(exp.exp_dir)
     assert [item["step"] for item in reader.media()] == [0]
-    (alert,) = reader.alerts()
+    (alert,) = reader.info.alerts
+    assert alert["time_ms"] >= reader.info.created_ms
     assert (alert["title"], alert["text"], alert["level"]) == ("look", "at this\nnow", "error")
     with Experiment.resume(exp.experiment_id, tmp_path, capture_console=False, system_metrics_s=0) as again:
         again.log_text("story", "two")

@@ -152,7 +152,7 @@ class MediaLog(Session):
             raise InputError(f"level: expected {', '.join(_LEVELS)}, got {level!r:.80}")
         if not checked_text(title, "title").strip():
             raise InputError("title: expected a line, got an empty str")
-        recorder.event("alert", title=title, text=checked_text(text, "text", lines=True), level=level)
+        self._apply(recorder.event("alert", title=title, text=checked_text(text, "text", lines=True), level=level))
 
     def _log_medium(
         self, kind: str, name: str, encode: Callable[[], Medium], step: Any, epoch: Any, context: str, caption: str

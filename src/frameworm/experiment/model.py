@@ -199,6 +199,8 @@ class ExperimentInfo:
     """Fingerprints of the data it read; see ``provenance.data``."""
     used: tuple[dict[str, Any], ...] = ()
     """Artifacts of other experiments that it read: ``experiment_id, uid, artifact, version, digest``."""
+    alerts: tuple[dict[str, Any], ...] = ()
+    """What it told of, in order: ``title, text, level, time_ms``, and ``rule`` if a rule of the dashboard found it."""
     parent: dict[str, Any] = field(default_factory=dict)
     """What it reproduces or forks: ``relation, experiment_id, uid``. A fork has also ``step``, the last one that it
     inherits, and ``rewinds``, how often the parent had been rewound; the reproduction of a fork has that in ``fork``.

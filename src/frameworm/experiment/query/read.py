@@ -350,14 +350,6 @@ class ExperimentReader:
             if event["type"] == "media"
         ]
 
-    def alerts(self) -> list[dict[str, Any]]:
-        """Return what ``alert`` recorded here, in the order of time: title, text, level, time_ms."""
-        return [
-            {"title": event["title"], "text": event["text"], "level": event["level"], "time_ms": event["t"]}
-            for event in _in_order(self._sources)
-            if event["type"] == "alert"
-        ]
-
     def fold(self) -> Fold:
         """Return the fold of all events, to which more can be applied."""
         fold = Fold()

@@ -113,6 +113,11 @@ class Fold:
     def _on_use(self, event: dict[str, Any]) -> None:
         self._fields["used"] = (*self._fields.get("used", ()), event["use"])
 
+    def _on_alert(self, event: dict[str, Any]) -> None:
+        alert = {key: event[key] for key in ("title", "text", "level")}
+        alert |= {"time_ms": event["t"], "rule": event.get("rule", "")}
+        self._fields["alerts"] = (*self._fields.get("alerts", ()), alert)
+
     def _on_parent(self, event: dict[str, Any]) -> None:
         self._fields["parent"] = event["parent"]
 

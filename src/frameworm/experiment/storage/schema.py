@@ -18,7 +18,7 @@ from frameworm.experiment.errors import InputError
 from frameworm.experiment.model import ENDED, ExperimentInfo, SeriesSummary, default_context
 from frameworm.experiment.storage.folder import id_of, number_of
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 schema = sa.MetaData()
 _Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -125,7 +125,21 @@ artifacts = sa.Table(
     sqlite_with_rowid=False,
 )
 
-DETAILS = (tags, params, series, artifacts)
+alerts = sa.Table(
+    "alerts",
+    schema,
+    sa.Column("experiment", _Number, primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("time_ms", sa.BigInteger, nullable=False),
+    sa.Column("level", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("rule", sa.Text, nullable=False),
+    sa.Index("alerts_time", "time_ms"),
+    sqlite_with_rowid=False,
+)
+
+DETAILS = (tags, params, series, artifacts, alerts)
 
 
 class Entry(NamedTuple):
@@ -215,6 +229,9 @@ def add_rows(rows: dict[sa.Table, list[dict[str, Any]]], entry: Entry) -> int:
     ]
     rows[artifacts] += [
         dict(zip(_ARTIFACT_COLUMNS, astuple(artifact), strict=True), experiment=number) for artifact in info.artifacts
+    ]
+    rows[alerts] += [
+        {"experiment": number, "position": position, **alert} for position, alert in enumerate(info.alerts)
     ]
     return number
 
