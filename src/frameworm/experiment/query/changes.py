@@ -64,8 +64,8 @@ def changes(a: ExperimentInfo, b: ExperimentInfo) -> dict[str, tuple[Change, ...
     Values are the same if they are of one type and equal, so 1, 1.0 and True are three; NaN is the same as NaN.
     What one of the two did not live to record is not compared: see ``unrecorded``.
     """
-    facts = _facts(a), _facts(b)
-    found = {part: _between(facts[0][part], facts[1][part]) for part in PARTS}
+    of_a, of_b = facts(a), facts(b)
+    found = {part: _between(of_a[part], of_b[part]) for part in PARTS}
     for part in {*unrecorded(a), *unrecorded(b)}:
         found[part] = ()
     for part in _UNKNOWN_IF_ABSENT:
@@ -104,7 +104,8 @@ def _between(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
     return tuple(found)
 
 
-def _facts(info: ExperimentInfo) -> dict[str, dict[str, Any]]:
+def facts(info: ExperimentInfo) -> dict[str, dict[str, Any]]:
+    """Return what was recorded of one experiment, as plain values by key, in each of ``PARTS``."""
     environment = info.environment
     named = {*_INTERPRETER, *_HARDWARE, *_COMMAND, *_NO_FACTS}
     return {

@@ -130,7 +130,7 @@ def compare_frame(catalog: Catalog, numbers: Sequence[int], metrics: Sequence[st
     distinct = list(dict.fromkeys(numbers))
     statement = sa.select(e.number, e.experiment_id, e.name, e.status, e.created_ms)
     about = {row[0]: tuple(row[1:]) for row in catalog.rows_for(statement, e.number, distinct)}
-    metric_columns = _metric_columns(catalog, distinct, metrics)
+    columns = metric_columns(catalog, distinct, metrics)
     values: dict[str, dict[int, str]] = {}
     for key, number, value in catalog.rows_for(sa.select(p.key, p.experiment, p.value), p.experiment, distinct):
         values.setdefault(key, {})[number] = value
@@ -141,7 +141,7 @@ def compare_frame(catalog: Catalog, numbers: Sequence[int], metrics: Sequence[st
     ]
     return comparison_frame(
         [about[number] for number in numbers],
-        {name: [column.get(number, math.nan) for number in numbers] for name, column in metric_columns.items()},
+        {name: [column.get(number, math.nan) for number in numbers] for name, column in columns.items()},
         {
             f"config.{key}": [load_json(values[key][number]) if number in values[key] else None for number in numbers]
             for key in differing
@@ -149,7 +149,7 @@ def compare_frame(catalog: Catalog, numbers: Sequence[int], metrics: Sequence[st
     )
 
 
-def _metric_columns(
+def metric_columns(
     catalog: Catalog, numbers: Sequence[int], metrics: Sequence[str] | None
 ) -> dict[str, dict[int, float]]:
     """Return for each column of metrics the values by experiment."""

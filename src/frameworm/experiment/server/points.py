@@ -7,16 +7,18 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from frameworm.experiment.errors import DamageError, ExperimentNotFoundError, InputError, StoreError
-from frameworm.experiment.query.panels import Axis, Line, band_of, find_series, read_line
 from frameworm.experiment.server.delivery import POINTS
 from frameworm.experiment.server.store import Opened, Store
+from frameworm.experiment.server.table import names_in
+
+if TYPE_CHECKING:
+    from frameworm.experiment.query.panels import Line
 
 router = APIRouter(tags=["points"])
 
@@ -26,7 +28,7 @@ _VERSION = 1
 _MOST_EXPERIMENTS = 2_000
 _BINARY = {200: {"content": {POINTS: {}}, "description": "series of points"}, 304: {"description": "not changed"}}
 
-Ids = Annotated[str, Query(description="ids or uids, separated by commas")]
+Ids = Annotated[str, Query(description="ids or uids, separated by commas, or a JSON list")]
 Metric = Annotated[str, Query(min_length=1, description="its name; `loss@val` is short for a context")]
 Context = Annotated[str, Query(description="train, val, …; empty: the default one; `*`: all")]
 Buckets = Annotated[int, Query(ge=2, le=20_000, description="at most so many points a series")]
@@ -72,7 +74,7 @@ def points(
     made of how much of each file has been read, before any point is: asking again for what has not changed costs next
     to nothing.
     """
-    asked = _Asked(_ids(ids), metric, context, n, x, from_, to)
+    asked = _Asked(_few(names_in(ids)), metric, context, n, x, from_, to)
     if (unchanged := _unchanged(request, store, asked)) is not None:
         return unchanged
     found = _gather(store, asked)
@@ -110,8 +112,10 @@ def bands(
     (how many have a value there). In the header a series is `{group, n, members, ids, offset}`, `group` being its
     position in `groups`, `members` how many have the metric, and `ids` theirs.
     """
+    from frameworm.experiment.query.panels import band_of
+
     chosen = _groups(groups)
-    every = list(dict.fromkeys(one for group in chosen for one in group))
+    every = _few(one for group in chosen for one in group)
     asked = _Asked(every, metric, context, n, x, from_, to, (error, groups))
     if (unchanged := _unchanged(request, store, asked)) is not None:
         return unchanged
@@ -153,6 +157,8 @@ class _Found(NamedTuple):
 
 def _gather(store: Store, asked: _Asked) -> _Found:
     """Read the lines."""
+    from frameworm.experiment.query.panels import Axis, find_series, read_line
+
     axis = Axis.parse(asked.x)
     bounds = _bound(asked.low, "from", -math.inf), _bound(asked.high, "to", math.inf)
     found = _Found({}, [], {}, [])
@@ -175,10 +181,6 @@ def _gather(store: Store, asked: _Asked) -> _Found:
     return found
 
 
-def _ids(text: str) -> list[str]:
-    return _few([one for one in dict.fromkeys(text.split(",")) if one])
-
-
 def _groups(text: str) -> list[list[str]]:
     """Return the groups that a request names.
 
@@ -193,12 +195,11 @@ def _groups(text: str) -> list[list[str]]:
         isinstance(group, list) and all(isinstance(one, str) for one in group) for group in groups
     ):
         raise InputError(f'groups is {text!r:.80}; give lists of ids in JSON, such as [["exp_001","exp_002"]]')
-    _few({one for group in groups for one in group})
     return groups
 
 
 def _few(ids: Iterable[str]) -> list[str]:
-    found = list(ids)
+    found = list(dict.fromkeys(ids))
     if len(found) > _MOST_EXPERIMENTS:
         raise InputError(f"{len(found):,} experiments are asked for at once; at most {_MOST_EXPERIMENTS:,} are allowed")
     return found
@@ -230,6 +231,8 @@ def encode(header: dict[str, Any], series: list[dict[str, Any]], arrays: Sequenc
         series: what the header says of each; ``n`` must be there, ``offset`` is added.
         arrays: five of length n for each series, of any kind of number.
     """
+    import numpy as np
+
     sizes = [sum(len(array) for array in five) * 8 for five in arrays]
     for told, offset in zip(series, accumulate(sizes, initial=0), strict=False):
         told["offset"] = offset
