@@ -50,7 +50,7 @@ test("values are written as in a config", () => {
   expect([textOf("a"), textOf(null), textOf([1, "x"]), textOf(true), textOf(undefined)]).toEqual([
     "a",
     "null",
-    '[1,"x"]',
+    '[1, "x"]',
     "true",
     "",
   ]);

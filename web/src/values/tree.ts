@@ -53,6 +53,8 @@ function fitting(text: string, words: string[]): boolean {
 export function textOf(value: unknown): string {
   if (typeof value === "string") return value;
   if (value === undefined) return "";
+  if (Array.isArray(value))
+    return `[${value.map((one) => (typeof one === "string" ? JSON.stringify(one) : textOf(one))).join(", ")}]`;
   return JSON.stringify(value) ?? String(value);
 }
 
