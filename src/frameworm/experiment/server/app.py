@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from frameworm import __version__
 from frameworm.experiment.errors import ExperimentError
+from frameworm.experiment.server.alerts import Alerts
 from frameworm.experiment.server.delivery import Delivery, Json, answer_for, error_answer
 from frameworm.experiment.server.live import Live
 from frameworm.experiment.server.security import LOOPBACK, Guard
@@ -20,7 +22,7 @@ from frameworm.experiment.server.store import Store
 
 API = "/api/v1"
 
-ROUTERS = ("table", "edits", "live", "points", "experiment", "logs", "files", "compare", "media")
+ROUTERS = ("table", "edits", "live", "points", "experiment", "logs", "files", "compare", "media", "alerts")
 """The modules whose ``router`` is served under ``/api/v1``."""
 
 _ABOUT = """\
@@ -44,6 +46,16 @@ def create_app(
         names: what requests may call this server, in ``Host``.
         static: the folder of the built page; None means the one that ships with the package.
     """
+    store = Store(root, read_only=read_only, static=static)
+    live = Live(store)
+    alerts = Alerts(store, live)
+
+    @contextlib.asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        alerts.start()
+        yield
+        alerts.stop()
+
     app = FastAPI(
         title="frameworm",
         version=__version__,
@@ -53,9 +65,9 @@ def create_app(
         redoc_url=None,
         default_response_class=Json,
         redirect_slashes=False,
+        lifespan=running,
     )
-    app.state.store = Store(root, read_only=read_only, static=static)
-    app.state.live = Live(app.state.store)
+    app.state.store, app.state.live, app.state.alerts = store, live, alerts
     for name in ROUTERS:
         app.include_router(importlib.import_module(f"frameworm.experiment.server.{name}").router, prefix=API)
     for name in ("docs", "page"):  # last: it answers for every other address

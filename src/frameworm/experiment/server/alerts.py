@@ -1,0 +1,206 @@
+"""Alerts: those that experiments raise and those of rules; told to open pages, and sent on where that is set.
+
+One thread looks every two seconds, as long as the server runs. What a rule finds is written into the experiment's
+record, so that it is told once, whoever serves the folder next. On a read-only root it is only known while this runs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import threading
+import time
+import urllib.request
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+
+from frameworm.experiment.errors import ConfigError, ExperimentError, StoreNotFoundError
+from frameworm.experiment.server.delivery import Json
+from frameworm.experiment.server.live import Live
+from frameworm.experiment.server.store import Opened, Store
+from frameworm.experiment.storage.folder import id_of
+
+if TYPE_CHECKING:
+    from frameworm.experiment.query.rules import Rules
+    from frameworm.experiment.storage.catalog import Catalog
+
+LOOK_S = 2.0
+_TIMEOUT_S = 10.0
+_LOOKED_BACK_MS = 3_600_000
+"""Clocks of machines differ: an alert of another machine may come with a time in the past."""
+
+_log = logging.getLogger(__name__)
+
+router = APIRouter(tags=["alerts"])
+
+
+class Alerts:
+    """Looks for alerts in a store. Any thread may read ``unwritten`` and ``trouble``; one thread looks.
+
+    Attributes:
+        unwritten: what rules found on a read-only root, newest last.
+        trouble: what is wrong with ``alerts.yaml`` or with sending, for people; empty if nothing.
+    """
+
+    def __init__(self, store: Store, live: Live) -> None:
+        self.unwritten: list[dict[str, Any]] = []
+        self.trouble = ""
+        self._store, self._live = store, live
+        self._stop = threading.Event()
+        self._since_ms = time.time_ns() // 1_000_000
+        self._seen: set[tuple[str, int]] | None = None
+        self._told: set[tuple[int, str]] = set()
+
+    def start(self) -> None:
+        """Begin to look, on a thread of its own."""
+        threading.Thread(target=self._run, name="frameworm-alerts", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.look()
+            except StoreNotFoundError:
+                pass  # it may come yet
+            except Exception:  # whatever is wrong at this moment, the next look may go well
+                _log.exception("cannot look for alerts in %s", self._store.root)
+            self._stop.wait(LOOK_S)
+
+    def look(self) -> None:
+        """Look once: apply the rules, tell and send what is new."""
+        from frameworm.experiment.query.rules import Rules, read_rules
+
+        trouble = ""
+        try:
+            rules = read_rules(self._store.root)
+        except ConfigError as error:
+            rules, trouble = Rules(), str(error)
+        if self._seen is None:
+            self._seen = {_key(alert) for alert in self._recent()}
+        new = self._apply(rules)
+        for alert in self._recent():
+            if _key(alert) not in self._seen:
+                self._seen.add(_key(alert))
+                new.append(alert)
+        for alert in new:
+            self._live.publish("alert", alert)
+            trouble = self._send(rules, alert) or trouble
+        if trouble and trouble != self.trouble:
+            _log.warning("%s", trouble)
+        if new or trouble or not rules.rules:
+            self.trouble = trouble
+
+    def _recent(self) -> list[dict[str, Any]]:
+        return listed(self._store, since_ms=self._since_ms - _LOOKED_BACK_MS)
+
+    def _apply(self, rules: Rules) -> list[dict[str, Any]]:
+        """Write down what has come true; return what cannot be written."""
+        if not rules.rules:
+            return []
+        from frameworm.experiment.keeping.edit import edit
+        from frameworm.experiment.query.rules import came_true
+
+        now_ms = time.time_ns() // 1_000_000
+        unwritten = []
+        for found in self._store.ask(lambda catalog: came_true(catalog, rules.rules, self._since_ms, now_ms)):
+            if (found.number, found.rule.name) in self._told:
+                continue
+            self._told.add((found.number, found.rule.name))
+            about: dict[str, Any] = {
+                "title": found.rule.name,
+                "text": found.text,
+                "level": found.rule.level,
+                "rule": found.rule.name,
+            }
+            try:
+                self._store.check_writable()
+                edit(self._store.root / found.folder, {"type": "alert", **about})
+            except ExperimentError:
+                about |= {"experiment_id": id_of(found.number), "name": found.folder, "time_ms": now_ms, "position": -1}
+                unwritten.append(about)
+        self.unwritten += unwritten
+        return unwritten
+
+    def _send(self, rules: Rules, alert: dict[str, Any]) -> str:
+        """Send an alert on; return what went wrong."""
+        said = f"{alert['experiment_id']} {alert['name']}: {alert['title']}"
+        if alert["text"]:
+            said += f"\n{alert['text']}"
+        trouble = ""
+        if rules.webhook:
+            body = json.dumps({"text": said, "alert": alert}).encode()
+            request = urllib.request.Request(rules.webhook, body, {"Content-Type": "application/json"}, method="POST")
+            try:
+                with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
+                    pass
+            except (OSError, ValueError) as error:
+                trouble = f"the webhook in alerts.yaml did not take an alert: {error}"
+        if rules.command:
+            told = {f"FRAMEWORM_ALERT_{name.upper()}": str(value) for name, value in alert.items()}
+            try:
+                done = subprocess.run(
+                    rules.command,
+                    env={**os.environ, **told},
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    timeout=_TIMEOUT_S,
+                    check=False,
+                )
+                if done.returncode:
+                    last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+                    trouble = f"the command in alerts.yaml ended with {done.returncode}: {''.join(last):.200}"
+            except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+                trouble = f"the command in alerts.yaml cannot be run: {error}"
+        return trouble
+
+
+def listed(store: Store, *, since_ms: int = 0, level: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
+    """Return the alerts on record since then, newest first."""
+    import sqlalchemy as sa
+
+    from frameworm.experiment.storage.schema import alerts, experiments
+
+    a, e = alerts.c, experiments.c
+    names = ("experiment_id", "name", "position", "time_ms", "level", "title", "text", "rule")
+    statement = (
+        sa.select(e.experiment_id, e.name, a.position, a.time_ms, a.level, a.title, a.text, a.rule)
+        .join_from(alerts, experiments, a.experiment == e.number)
+        .where(a.time_ms >= since_ms, a.level == level if level else sa.true())
+        .order_by(a.time_ms.desc(), a.experiment.desc(), a.position.desc())
+        .limit(limit)
+    )
+
+    def ask(catalog: Catalog) -> list[dict[str, Any]]:
+        return [dict(zip(names, row, strict=True)) for row in catalog.rows(statement)]
+
+    return store.ask(ask)
+
+
+def _key(alert: dict[str, Any]) -> tuple[str, int]:
+    return alert["experiment_id"], alert["position"]
+
+
+@router.get("/alerts")
+def alerts(
+    request: Request,
+    store: Opened,
+    since: Annotated[int, Query(ge=0)] = 0,
+    level: Literal["info", "warning", "error"] | None = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+) -> Json:
+    """Return alerts since a time, in Unix ms, newest first: raised by `alert()`, or found by a rule of `alerts.yaml`.
+
+    `{alerts: [{experiment_id, name, position, time_ms, level, title, text, rule}], trouble}`, where `trouble` says what
+    is wrong with `alerts.yaml` or with sending, and is empty if nothing is.
+    """
+    watcher: Alerts = request.app.state.alerts
+    kept = [one for one in watcher.unwritten if one["time_ms"] >= since and level in (None, one["level"])]
+    found = kept + listed(store, since_ms=since, level=level, limit=limit)
+    found.sort(key=lambda alert: -alert["time_ms"])
+    return Json({"alerts": found[:limit], "trouble": watcher.trouble})

@@ -1,0 +1,189 @@
+"""Alerts: raised by experiments or found by rules, told once, and sent on."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import math
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from frameworm.experiment import Experiment, ExperimentManager
+from frameworm.experiment.errors import ConfigError
+from frameworm.experiment.query.rules import read_rules
+from frameworm.experiment.server.app import create_app
+
+RULES = """
+rules:
+  - name: diverged
+    when: metrics.loss.max > 100
+  - name: not a number
+    not_finite: "*"
+    level: error
+  - name: stalled
+    silent_minutes: 1e-9
+  - name: crashed
+    crashed: true
+"""
+
+
+class Told:
+    """Stands for those who listen to the server."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict]] = []
+
+    def publish(self, name: str, data: dict) -> None:
+        self.events.append((name, data))
+
+    def titles(self) -> list[tuple[str, str]]:
+        return sorted((data["experiment_id"], data["title"]) for _, data in self.events)
+
+
+def watcher(root: Path, **options):
+    app = create_app(root, **options)
+    app.state.alerts._live = told = Told()
+    return app, app.state.alerts, told
+
+
+def begun(root: Path, name: str = "e") -> Experiment:
+    return Experiment(name=name, root_dir=root, capture_console=False, system_metrics_s=0)
+
+
+def test_what_an_experiment_raises_is_told_once(tmp_path):
+    with begun(tmp_path) as exp:
+        exp.alert("before")
+    app, alerts, told = watcher(tmp_path)
+    alerts.look()
+    assert told.events == []  # it was raised before anybody watched
+    with begun(tmp_path) as exp:
+        exp.alert("look", "at this", level="error")
+        alerts.look()
+        alerts.look()
+    alerts.look()
+    assert told.titles() == [("exp_002", "look")]
+    listed = TestClient(app, base_url="http://127.0.0.1").get("/api/v1/alerts").json()["alerts"]
+    assert [alert["title"] for alert in listed] == ["look", "before"]
+    errors = TestClient(app, base_url="http://127.0.0.1").get("/api/v1/alerts?level=error").json()["alerts"]
+    assert [(alert["experiment_id"], alert["text"]) for alert in errors] == [("exp_002", "at this")]
+
+
+def test_rules_find_what_they_say_and_say_it_once(tmp_path):
+    tmp_path.joinpath("alerts.yaml").write_text(RULES)
+    with begun(tmp_path, "old and diverged") as exp:
+        exp.log_metric("loss", 1e9)
+    _, alerts, told = watcher(tmp_path)
+    alerts._since_ms += 1000  # it ended long before the server began
+    alerts.look()
+    assert told.events == []
+    alerts._since_ms = 0
+    alerts.look()
+    with begun(tmp_path, "nan") as exp:
+        exp.log_metric("loss", math.nan)
+        alerts.look()
+        alerts.look()
+    with begun(tmp_path, "calm") as exp:
+        exp.log_metric("loss", 1.0)
+    alerts.look()
+    assert told.titles() == [("exp_001", "diverged"), ("exp_002", "not a number"), ("exp_002", "stalled")]
+    (stalled,) = [data for _, data in told.events if data["title"] == "stalled"]
+    assert stalled["rule"] == "stalled" and stalled["level"] == "warning"
+    _, again, told = watcher(tmp_path)  # another server: what was told is on record
+    again._since_ms = 0
+    again.look()
+    assert told.events == []
+    assert {alert["rule"] for alert in ExperimentManager(tmp_path).reader("exp_002").info.alerts} == {
+        "not a number",
+        "stalled",
+    }
+
+
+def test_a_read_only_root_is_not_written_to(tmp_path):
+    tmp_path.joinpath("alerts.yaml").write_text(RULES)
+    app, alerts, told = watcher(tmp_path, read_only=True)
+    with begun(tmp_path) as exp:
+        exp.log_metric("loss", 1e9)
+    alerts.look()
+    alerts.look()
+    assert told.titles() == [("exp_001", "diverged")]
+    listed = TestClient(app, base_url="http://127.0.0.1").get("/api/v1/alerts").json()["alerts"]
+    assert [alert["rule"] for alert in listed] == ["diverged"]
+    assert ExperimentManager(tmp_path).reader("exp_001").info.alerts == ()
+
+
+def test_alerts_are_sent_to_a_webhook_and_a_command(tmp_path):
+    got: list[dict] = []
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Hook) as hook:
+        thread = threading.Thread(target=hook.serve_forever)
+        thread.start()
+        try:
+            said = tmp_path / "said"
+            program = "import os, sys; open(sys.argv[1], 'a').write(os.environ['FRAMEWORM_ALERT_TITLE'] + '\\n')"
+            send = {
+                "webhook": f"http://127.0.0.1:{hook.server_port}/x",
+                "command": [sys.executable, "-c", program, str(said)],
+            }
+            tmp_path.joinpath("alerts.yaml").write_text(json.dumps({"send": send}))
+            _, alerts, _ = watcher(tmp_path)
+            alerts.look()
+            with begun(tmp_path, "sent") as exp:
+                exp.alert("look $(touch x)", "here")
+            alerts.look()
+        finally:
+            hook.shutdown()
+            thread.join()
+    assert got[0]["text"] == "exp_001 sent: look $(touch x)\nhere" and got[0]["alert"]["level"] == "warning"
+    assert said.read_text() == "look $(touch x)\n" and len(got) == 1
+    assert alerts.trouble == ""
+
+
+def test_what_cannot_be_sent_is_shown(tmp_path):
+    send = {"webhook": "http://127.0.0.1:9/", "command": [sys.executable, "-c", "raise SystemExit('no bell')"]}
+    tmp_path.joinpath("alerts.yaml").write_text(json.dumps({"send": send}))
+    app, alerts, _ = watcher(tmp_path)
+    alerts.look()
+    with begun(tmp_path) as exp:
+        exp.alert("look")
+    alerts.look()
+    got = TestClient(app, base_url="http://127.0.0.1").get("/api/v1/alerts").json()
+    assert got["trouble"] == "the command in alerts.yaml ended with 1: no bell"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rules: 5", "rules: expected a list"),
+        ("rule: []", "it has rule; there are rules, send"),
+        ("rules: [{name: a}]", "rule 1: expected one of when, .* got none"),
+        ("rules: [{when: a, crashed: true}]", "got when, crashed"),
+        ("rules: [{when: 'metrics.loss >'}]", "rule 1: when: "),
+        ("rules: [{silent_minutes: -1}]", "silent_minutes: expected minutes above 0, got -1"),
+        ("rules: [{crashed: maybe}]", "crashed: expected true, got 'maybe'"),
+        ("rules: [{crashed: true, level: loud}]", "level: expected info, warning, error, got 'loud'"),
+        ("rules: [{crashed: true}, {crashed: true}]", "a name of its own"),
+        ("send: {webhook: 'file:///etc/passwd'}", "webhook: expected an address"),
+        ("send: {command: rm}", "command: expected a list"),
+        ("rules: [", "alerts.yaml"),
+    ],
+)
+def test_rules_that_are_not_understood_are_told(tmp_path, text, message):
+    tmp_path.joinpath("alerts.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_rules(tmp_path)
+    app, alerts, _ = watcher(tmp_path)
+    alerts.look()
+    assert "alerts.yaml" in TestClient(app, base_url="http://127.0.0.1").get("/api/v1/alerts").json()["trouble"]
