@@ -10,7 +10,7 @@ import heapq
 import operator
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -211,7 +211,7 @@ class ExperimentReader:
             MetricNotFoundError: it was not logged; the message suggests the nearest names.
             DamageError: it is not found, and a file is damaged so that the names in it are lost.
         """
-        contexts = self.contexts_of(name)
+        contexts = list(self.contexts_of(name))
         if not contexts:
             if self._nameless:  # it may be in there
                 raise self._nameless[0]
@@ -221,15 +221,19 @@ class ExperimentReader:
             raise MetricNotFoundError(f"{self.info.experiment_id} has no metric {name!r}; {hint}")
         return contexts
 
-    def contexts_of(self, name: str) -> list[str]:
+    def contexts_of(self, name: str) -> Sequence[str]:
         """Return the contexts in which a metric was logged: none if it was not."""
+        return self.metrics().get(name, ())
+
+    def metrics(self) -> Mapping[str, Sequence[str]]:
+        """Return the contexts of every metric, both in the order of first appearance."""
         places = self._places()
         if self._contexts is None:
             contexts: dict[str, list[str]] = {}
             for key in places:
                 contexts.setdefault(key.name, []).append(key.context)
             self._contexts = contexts
-        return self._contexts.get(name, [])
+        return self._contexts
 
     def read(self, name: str, context: str | None = None) -> Points:
         """Return the points of one series, in arrival order.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import re
 from collections.abc import Sequence
@@ -142,31 +143,26 @@ def metrics_of_many(
     the last `/` of its name. Experiments that are no more are `missing`.
     """
     needle = search.lower()
-    contexts: dict[str, dict[str, None]] = {}
-    counts: dict[str, int] = {}
+    found: dict[str, list[Sequence[str]]] = {}
     missing = []
     for one in dict.fromkeys(names_in(ids)):
         try:
             with store.reading(one) as reader:
-                keys = [key for key in reader.keys() if not needle or needle in key.name.lower()]
+                for name, contexts in reader.metrics().items():
+                    if not needle or needle in name.lower():
+                        found.setdefault(name, []).append(contexts)
         except ExperimentNotFoundError:
             missing.append(one)
-            continue
-        for name, context in keys:
-            contexts.setdefault(name, {})[context] = None
-        for name in {key.name for key in keys}:
-            counts[name] = counts.get(name, 0) + 1
-    shown = sorted(contexts)[:limit]
-    found = [
+    shown = [
         {
             "name": name,
-            "contexts": list(contexts[name]),
-            "experiments": counts[name],
+            "contexts": list(dict.fromkeys(context for contexts in found[name] for context in contexts)),
+            "experiments": len(found[name]),
             "section": name.rpartition("/")[0],
         }
-        for name in shown
+        for name in heapq.nsmallest(limit, found)
     ]
-    return Json({"total": len(contexts), "metrics": found, "missing": missing})
+    return Json({"total": len(found), "metrics": shown, "missing": missing})
 
 
 # ------------------------------------------------------------------------------------------ how it was made

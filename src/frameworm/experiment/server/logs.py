@@ -124,12 +124,10 @@ def search(folder: Path, text: str, start: int, limit: int, *, case: bool = Fals
     """
     if "\n" in text:
         raise InputError("a line break is in no line; search for one line's text at a time")
-    flags = 0 if case else re.IGNORECASE
-    plain = re.compile(re.escape(text.encode(errors="surrogateescape")), flags)
-    # A colour may begin or end between any two letters.
-    coloured = re.compile(
-        rb"(?:\x1b\[[0-9;]*m)*".join(re.escape(one.encode(errors="surrogateescape")) for one in text), flags
-    )
+    fold = bytes if case else bytes.lower  # of 100 MB 0.1 s; the flag for any case takes five times that
+    letters = [re.escape(fold(one.encode(errors="surrogateescape"))) for one in text]
+    plain = re.compile(b"".join(letters))
+    coloured = re.compile(rb"(?:\x1b\[[0-9;]*m)*".join(letters))  # a colour may begin or end between any two
     matches: list[dict[str, Any]] = []
     descriptor = open_inside(folder, CONSOLE)
     if descriptor is None:
@@ -152,7 +150,7 @@ def search(folder: Path, text: str, start: int, limit: int, *, case: bool = Fals
             pattern = coloured if b"\x1b" in data else plain
             counted = 0
             next_line = 0
-            for match in pattern.finditer(data):
+            for match in pattern.finditer(fold(data)):
                 if match.start() < next_line:
                     continue  # once a line
                 begin = data.rfind(b"\n", 0, match.start()) + 1
