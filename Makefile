@@ -41,6 +41,7 @@ faults: $(VENV)/.dev ## do harm: kill, cut the power, fill the disk; count what 
 
 docs: $(VENV)/.dev ## build the documentation into site/
 	$(BIN)/python docs/cli_reference.py
+	$(BIN)/python docs/http_reference.py
 	$(BIN)/zensical build --clean --strict
 	@echo "open site/index.html"
 

@@ -1,0 +1,84 @@
+"""The files of the page, and its description of the API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+Serving = Callable[..., TestClient]
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    """A built page, with a secret beside it."""
+    folder = tmp_path / "static"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text("<p>the page")
+    (folder / "icon.svg").write_text("<svg/>")
+    (folder / "assets" / "index-abc.js").write_text("1")
+    (tmp_path / "secret.txt").write_text("hidden")
+    (folder / "out").symlink_to(tmp_path / "secret.txt")
+    return folder
+
+
+def test_files_are_sent_and_every_address_of_the_page_is_the_page(serving: Serving, root: Path, built: Path) -> None:
+    client = serving(root, static=built)
+    for address in ("/", "/experiments/exp_001/charts", "/compare?ids=exp_001", "/alerts"):
+        answer = client.get(address)
+        assert (answer.text, answer.headers["cache-control"]) == ("<p>the page", "no-cache")
+        assert answer.headers["content-type"].startswith("text/html")
+        again = client.get(address, headers={"if-none-match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    script = client.get("/assets/index-abc.js")
+    assert script.headers["content-type"].startswith("text/javascript")
+    assert "immutable" in script.headers["cache-control"]
+    assert client.get("/icon.svg").headers["content-type"] == "image/svg+xml"
+    assert client.get("/assets/gone.js").status_code == 404
+    assert client.get("/api/gone").json()["error"]["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret.txt",
+        "/assets/../../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "/assets/%2e%2e%2f%2e%2e/secret.txt",
+        "/out",
+        "/%2fetc%2fpasswd",
+        "//etc/passwd",
+        "/..%5csecret.txt",
+        "/%00",
+    ],
+)
+def test_nothing_outside_of_the_folder_is_sent(serving: Serving, root: Path, built: Path, path: str) -> None:
+    answer = serving(root, static=built).get(f"http://127.0.0.1{path}")
+    assert "hidden" not in answer.text and "root:" not in answer.text
+    assert answer.status_code == 404 or answer.text == "<p>the page"
+
+
+def test_a_page_that_is_not_built_says_how_to_build_it(serving: Serving, root: Path, tmp_path: Path) -> None:
+    client = serving(root, static=tmp_path / "dist")
+    assert "make web" in client.get("/").text
+    assert client.get("/api/v1/store").json()["total"] == 5
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / "index.html").write_text("built meanwhile")
+    assert client.get("/").text == "built meanwhile"
+
+
+def test_the_api_is_described_without_scripts(client: TestClient) -> None:
+    page = client.get("/api/docs").text
+    assert "<script" not in page and "style=" not in page and "http://" not in page and "https://" not in page
+    paths = client.get("/api/openapi.json").json()["paths"]
+    assert "/api/v1/experiments" in paths
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            assert f"{method.upper()} {path}" in page
+            assert operation["description"].strip(), path
+    assert client.get("/api/docs.css").headers["content-type"].startswith("text/css")
+    assert re.search(r'href="/api/docs\.css"', page)
