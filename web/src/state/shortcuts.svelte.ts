@@ -36,6 +36,7 @@ class Shortcuts {
   handle = (event: KeyboardEvent): void => {
     if (event.defaultPrevented || event.isComposing) return;
     const key = nameOf(event);
+    if ((event.key === "Enter" || event.key === " ") && isPressable(event.target)) return;
     const sequence = event.timeStamp - this.#at < between && this.#before !== "" ? `${this.#before} ${key}` : "";
     const typing = isTyping(event.target) || document.querySelector("dialog[open]") !== null;
     for (const wanted of [sequence, key]) {
@@ -65,6 +66,11 @@ function nameOf(event: KeyboardEvent): string {
   const named = key.length > 1 && event.shiftKey ? `shift+${key}` : key;
   if (event.ctrlKey || event.metaKey) return `mod+${key.toLowerCase()}`;
   return event.altKey ? `alt+${named}` : named;
+}
+
+/** What the key presses by itself. */
+function isPressable(target: EventTarget | null): boolean {
+  return target instanceof Element && target.closest("button, a, input, select, summary, [role=option]") !== null;
 }
 
 function isTyping(target: EventTarget | null): boolean {

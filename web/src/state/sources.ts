@@ -6,8 +6,8 @@ import type { PaletteItem } from "./palette.svelte";
 
 /** Experiments whose id or name holds the text. */
 export async function experimentSource(text: string, signal: AbortSignal): Promise<PaletteItem[]> {
-  const quoted = JSON.stringify(text);
-  const q = text === "" ? undefined : `name contains ${quoted} or experiment_id contains ${quoted}`;
+  const holds = JSON.stringify(text);
+  const q = text === "" ? undefined : `${holds} in name or ${holds} in experiment_id`;
   const page = await getJson<TablePage>("/experiments", { q, limit: 8 }, signal);
   return page.rows.map((row) => ({
     id: `experiment:${row.experiment_id}`,

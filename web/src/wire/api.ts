@@ -21,11 +21,18 @@ export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
-/** The address of an endpoint, such as `/points`; lists are joined by commas, null and undefined left out. */
+/** A list as the server takes it: joined by commas, or as JSON if an element holds one. */
+function listParam(items: readonly string[]): string {
+  const plain = items.every((item) => !item.includes(",")) && items[0]?.[0] !== "[";
+  return plain ? items.join(",") : JSON.stringify(items);
+}
+
+/** The address of an endpoint, such as `/points`; null, undefined and empty lists are left out. */
 export function apiUrl(path: string, params: Params = {}): string {
   const query = new URLSearchParams();
   for (const [key, value] of Object.entries(params)) {
-    if (value !== null && value !== undefined) query.set(key, Array.isArray(value) ? value.join(",") : String(value));
+    if (Array.isArray(value) ? value.length === 0 : value === null || value === undefined) continue;
+    query.set(key, Array.isArray(value) ? listParam(value) : String(value));
   }
   const text = query.toString();
   return base + path + (text === "" ? "" : `?${text}`);

@@ -1,7 +1,7 @@
 /** What the server's JSON looks like. Non-finite numbers travel as the strings "NaN", "Infinity", "-Infinity". */
 export type Num = number | "NaN" | "Infinity" | "-Infinity";
 export type Cell = Num | string | boolean | readonly string[] | null;
-export type Status = "running" | "completed" | "failed" | "crashed" | "stopped" | (string & {});
+export type Status = "pending" | "running" | "completed" | "failed" | "killed" | "crashed";
 
 export interface StoreInfo {
   root: string;

@@ -1,0 +1,46 @@
+import { expect, test } from "vitest";
+import { formatAge, formatCell, formatCount, formatDuration, formatSpread, fullCell } from "./format";
+
+test.each([
+  [0, "0.0s"],
+  [9.94, "9.9s"],
+  [9.96, "10s"],
+  [59.9, "59s"],
+  [60, "1m 00s"],
+  [245, "4m 05s"],
+  [3599.6, "1h 00m"],
+  [7980, "2h 13m"],
+  [86_400 * 3 + 3600, "3d 01h"],
+  [NaN, ""],
+])("a span of %f s is %s", (seconds, text) => expect(formatDuration(seconds)).toBe(text));
+
+test.each([
+  [0, "just now"],
+  [-5, "just now"],
+  [42, "42 s ago"],
+  [180, "3 min ago"],
+  [7200, "2 h ago"],
+  [86_400 * 5, "5 d ago"],
+])("%i s back is %s", (seconds, text) => expect(formatAge(1e12 - seconds * 1000, 1e12)).toBe(text));
+
+test("what is longer ago than a month is a day", () => {
+  expect(formatAge(0, 86_400_000 * 31)).toMatch(/^(1970-01-01|1969-12-31)$/);
+});
+
+test.each([
+  [0.000123456, "1.235e−4".replace("−", "\u2212")],
+  [0.123456, "0.1235"],
+  [12345678, "1.235e7"],
+  ["NaN" as const, "NaN"],
+  ["-Infinity" as const, "\u2212∞"],
+  [true, "true"],
+  ["adam", "adam"],
+  [null, ""],
+])("the cell of %s is %s", (value, text) => expect(formatCell(value)).toBe(text));
+
+test("the full value keeps every digit", () => expect(fullCell(0.1234567890123)).toBe("0.1234567890123"));
+test("a mean with and without a deviation", () => {
+  expect(formatSpread(0.42131, 0.01234)).toBe("0.4213 ± 0.012");
+  expect(formatSpread(0.42131, null)).toBe("0.4213");
+});
+test("counts", () => expect([formatCount(1, "row"), formatCount(12345, "row")]).toEqual(["1 row", "12,345 rows"]));

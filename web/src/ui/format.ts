@@ -1,0 +1,69 @@
+import { formatNumber } from "../chart/format";
+import { numberOf, type Cell, type Num } from "../wire/types";
+
+export { formatNumber };
+
+const minute = 60;
+const hour = 60 * minute;
+const day = 24 * hour;
+
+/** A span of seconds by its two largest units: `2h 13m`, `4m 05s`, `12.3s`. */
+export function formatDuration(seconds: number): string {
+  if (!Number.isFinite(seconds) || seconds < 0) return "";
+  if (seconds < minute) return seconds < 9.95 ? `${seconds.toFixed(1)}s` : `${Math.min(59, Math.round(seconds))}s`;
+  const whole = Math.round(seconds);
+  const two = (value: number) => String(value).padStart(2, "0");
+  if (whole < hour) return `${Math.floor(whole / minute)}m ${two(whole % minute)}s`;
+  if (whole < day) return `${Math.floor(whole / hour)}h ${two(Math.floor((whole % hour) / minute))}m`;
+  return `${Math.floor(whole / day)}d ${two(Math.floor((whole % day) / hour))}h`;
+}
+
+/** How long ago a moment was: `3 min ago`; the day itself when it is longer ago than a month. */
+export function formatAge(ms: number, now: number): string {
+  const seconds = Math.round((now - ms) / 1000);
+  if (seconds < 10) return "just now";
+  if (seconds < minute) return `${seconds} s ago`;
+  if (seconds < hour) return `${Math.floor(seconds / minute)} min ago`;
+  if (seconds < day) return `${Math.floor(seconds / hour)} h ago`;
+  if (seconds < 30 * day) return `${Math.floor(seconds / day)} d ago`;
+  return formatDay(ms);
+}
+
+/** A day in the reader's zone, `2026-11-23`. */
+export function formatDay(ms: number): string {
+  return formatTime(ms).slice(0, 10);
+}
+
+/** A moment in the reader's zone, `2026-11-23 21:56:16`. */
+export function formatTime(ms: number): string {
+  const date = new Date(ms);
+  if (Number.isNaN(date.getTime())) return "";
+  return new Date(ms - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19).replace("T", " ");
+}
+
+/** `12,345 experiments`, `1 experiment`. */
+export function formatCount(count: number, noun: string): string {
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** A value of a table, short; what is not there is empty. */
+export function formatCell(value: Cell | undefined): string {
+  if (value === null || value === undefined) return "";
+  if (typeof value === "boolean") return value ? "true" : "false";
+  const number = numberOf(value);
+  if (number !== null) return formatNumber(number);
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+/** A value of a table in full. */
+export function fullCell(value: Cell | undefined): string {
+  if (value === null || value === undefined) return "";
+  return typeof value === "string" ? value : typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+/** `0.4213 ± 0.012`. */
+export function formatSpread(mean: Num, std: Num | null): string {
+  const middle = numberOf(mean) ?? NaN;
+  const spread = numberOf(std);
+  return spread === null ? formatNumber(middle) : `${formatNumber(middle)} ± ${formatNumber(spread, 2)}`;
+}

@@ -1,0 +1,87 @@
+import type { Params } from "../../wire/api";
+import type { Cell, Group, Row } from "../../wire/types";
+import { Groups, type Item } from "./groups.svelte";
+import { Rows } from "./rows.svelte";
+import { Sparks } from "./sparks.svelte";
+import { view } from "./view.svelte";
+
+/** The lines of the table: experiments, or groups of them. Kept while other pages are shown. */
+class Table {
+  readonly rows = new Rows();
+  readonly groups = new Groups();
+  readonly sparks = new Sparks();
+  /** The line the keyboard is at. */
+  active = $state(0);
+  /** Where the table is scrolled to. */
+  top = 0;
+
+  grouped: boolean = $derived(view.now.groups.length > 0);
+
+  #source: Rows | Groups = $derived(this.grouped ? this.groups : this.rows);
+
+  get known(): boolean {
+    return this.#source.known;
+  }
+
+  get busy(): boolean {
+    return this.#source.busy;
+  }
+
+  get error(): unknown {
+    return this.#source.error;
+  }
+
+  /** How many experiments fit what is asked. */
+  get total(): number {
+    return this.#source.total;
+  }
+
+  /** How many lines there are. */
+  get count(): number {
+    return this.grouped ? this.groups.items.length : this.rows.total;
+  }
+
+  item(index: number): Item {
+    return this.grouped
+      ? (this.groups.items[index] ?? { row: undefined, inside: false })
+      : { row: this.rows.at(index), inside: false };
+  }
+
+  row(index: number): Row | undefined {
+    const item = this.item(index);
+    return "row" in item ? item.row : undefined;
+  }
+
+  /** The experiments that are here, in order. */
+  get here(): Row[] {
+    return this.#source.here;
+  }
+
+  value(row: Row, column: string): Cell | undefined {
+    const place = this.#source.places.get(column);
+    return place === undefined ? undefined : row.values[place];
+  }
+
+  statistic(group: Group, column: string): Group["statistics"][number] {
+    const place = this.groups.places.get(column);
+    return place === undefined ? null : (group.statistics[place] ?? null);
+  }
+
+  /** Shows what the view asks for. */
+  ask = (): void => {
+    const params = JSON.parse(view.request) as Params;
+    if (this.grouped) this.groups.ask({ ...params, by: view.now.groups }, view.asked);
+    else this.rows.ask(params, view.asked);
+  };
+
+  refresh = (): Promise<void> => this.#source.refresh();
+
+  /** Takes over what changed meanwhile; `atTop`: new ones may come in above. */
+  update = (ids: readonly string[], atTop: boolean): void => {
+    this.sparks.changed(ids);
+    if (this.grouped) void this.groups.refresh();
+    else void this.rows.update(atTop);
+  };
+}
+
+export const table = new Table();
