@@ -21,22 +21,28 @@ export function formatNumber(v: number, digits = 4): string {
 
 const trimmed = (text: string): string => (text.includes(".") ? text.replace(/0+$/, "").replace(/\.$/, "") : text);
 
-/** A tick label: as many decimals as the distance of two ticks needs, `k` and `M` for large steps. */
+const UNITS: [number, string][] = [
+  [1e9, "G"],
+  [1e6, "M"],
+  [1e3, "k"],
+];
+
+/** A tick label: as many decimals as the distance of two ticks needs, `k` and `M` for large values. */
 export function formatTick(v: number, step: number): string {
   if (v === 0) return "0";
   const size = Math.abs(v);
-  if (size >= 1e15 || size < 1e-4) return formatNumber(v, 3);
-  if (step >= 1e9 || size >= 1e10) return scaled(v, step, 1e9, "G");
-  if (step >= 1e6 || size >= 1e7) return scaled(v, step, 1e6, "M");
-  if (step >= 1e3 || size >= 1e4) return scaled(v, step, 1e3, "k");
+  if (size >= 1e12 || size < 1e-4) return formatNumber(v, 3 + Math.max(0, Math.floor(Math.log10(size / step))));
+  for (const [by, suffix] of UNITS) {
+    // Not below ten thousand unless all ticks are thousands, and never with more than two decimals.
+    if (size >= by * (by > 1e3 || step >= by ? 1 : 10) && decimals(step / by) <= 2) {
+      return dash((v / by).toFixed(decimals(step / by))) + suffix;
+    }
+  }
   return dash(v.toFixed(decimals(step)));
 }
 
 const decimals = (step: number): number =>
   Math.min(12, Math.max(0, -Math.floor(Math.log10(Math.abs(step) || 1) + 1e-9)));
-
-const scaled = (v: number, step: number, by: number, suffix: string): string =>
-  dash((v / by).toFixed(decimals(step / by))) + suffix;
 
 /** Seconds as `1 d 2 h`, `3 min 4 s`, `1.5 s`. */
 export function formatDuration(seconds: number): string {

@@ -28,13 +28,13 @@ const linear = { x: "linear", y: "linear" } as const;
 
 test("points travel bit for bit", () => {
   const series = [points([0, 1, 2], [0.1, NaN, -Infinity]), points([], [])];
-  const back = decodePoints(encodePoints({ series, x: "step", missing: ["exp_009"] }));
-  expect(back).toEqual({ series, x: "step", missing: ["exp_009"] });
+  const back = decodePoints(encodePoints({ series, x: "step", missing: ["exp_009"], damaged: {} }));
+  expect(back).toEqual({ series, x: "step", missing: ["exp_009"], damaged: {} });
 });
 
 test("what is no points answer is refused with what is wrong", () => {
   expect(() => decodePoints(new TextEncoder().encode("not points").buffer)).toThrow(PointsFormatError);
-  const whole = encodePoints({ series: [points([0, 1], [1, 2])], x: "step", missing: [] });
+  const whole = encodePoints({ series: [points([0, 1], [1, 2])], x: "step", missing: [], damaged: {} });
   expect(() => decodePoints(whole.slice(0, -8))).toThrow(/past the end/);
 });
 
@@ -118,7 +118,7 @@ test("CSV is quoted and no cell is a formula", () => {
 test("the SVG is whole and holds no markup of names", () => {
   const l = { ...line(points([0, 1], [1, 2], 1)), label: "<script>alert(1)</script>\u0000" };
   const view = viewOf([l], { xScale: "linear", yScale: "linear", ignoreOutliers: false, x: null, y: null })!;
-  const ink = { text: "#111", grid: "#eee", surface: "#fff", muted: "#666", font: "12px sans-serif" };
+  const ink = { text: "#111", grid: "#eee", surface: "#fff", font: "12px sans-serif" };
   const sheet = { title: "a & b", xLabel: "step", kind: "number", width: 640, height: 400, ink } as const;
   const text = svgOf({ lines: [l], view, scales: linear }, sheet);
   expect(text).not.toContain("<script");

@@ -1,5 +1,6 @@
 /** Draws lines on a canvas: by strokes if they are few, by pixels if they are a crowd. */
 import { rgbOf } from "./colour";
+import { fraction } from "./range";
 import { placesOf, type Places, type Scales } from "./project";
 import { makeRaster, paintDot, paintLine, type Raster } from "./raster";
 import type { Line, View } from "./series";
@@ -12,10 +13,20 @@ export interface Frame {
   height: number;
 }
 
+/** The colours of what is not a line. */
+export interface Ink {
+  text: string;
+  grid: string;
+  surface: string;
+  font: string;
+}
+
 export interface Picture {
   lines: readonly Line[];
   view: View;
   scales: Scales;
+  /** Places of x that are told about, such as where two experiments part. */
+  marks?: readonly { x: number; label: string }[];
 }
 
 /** Up to so many lines, what lies between min and max is a tinted area; above, a vertical stroke a bucket. */
@@ -44,7 +55,7 @@ function paintFew(ctx: CanvasRenderingContext2D, { lines, view, scales }: Pictur
   lines.forEach((line, i) => {
     const p = all[i]!;
     if ((areas || line.band) && !line.exact) {
-      ctx.globalAlpha = smoothed(line) ? 0.12 : 0.2;
+      ctx.globalAlpha = smoothed(line) ? 0.14 : 0.26;
       ctx.fillStyle = line.colour;
       ctx.fill(area(p));
     }
@@ -188,4 +199,26 @@ function paintCrowd(
   spare.height = height;
   spare.getContext("2d")!.putImageData(new ImageData(raster.pixels, width, height), 0, 0);
   ctx.drawImage(spare, Math.round(frame.left), Math.round(frame.top));
+}
+
+/** Upright dashed lines with a word at their head. */
+export function paintMarks(ctx: CanvasRenderingContext2D, picture: Picture, frame: Frame, ink: Ink): void {
+  for (const mark of picture.marks ?? []) {
+    const share = fraction(mark.x, picture.view.x, picture.scales.x);
+    if (!(share >= 0 && share <= 1)) continue;
+    const x = Math.round(frame.left + share * frame.width) + 0.5;
+    ctx.save();
+    ctx.strokeStyle = ctx.fillStyle = ink.text;
+    ctx.lineWidth = devicePixelRatio;
+    ctx.setLineDash([2 * devicePixelRatio, 2 * devicePixelRatio]);
+    ctx.beginPath();
+    ctx.moveTo(x, frame.top);
+    ctx.lineTo(x, frame.top + frame.height);
+    ctx.stroke();
+    ctx.font = ink.font.replace(/^(\d+)px/, (_, size: string) => `${Number(size) * devicePixelRatio}px`);
+    ctx.textBaseline = "top";
+    ctx.textAlign = share > 0.6 ? "right" : "left";
+    ctx.fillText(mark.label, x + (share > 0.6 ? -4 : 4) * devicePixelRatio, frame.top);
+    ctx.restore();
+  }
 }

@@ -5,16 +5,9 @@
 import uPlot from "uplot";
 import type { XKind } from "./format";
 import { Overlay, type Hover } from "./overlay";
-import { paint, type Frame, type Picture } from "./paint";
+import { paint, paintMarks, type Frame, type Ink, type Picture } from "./paint";
 import { fraction, panned, valueAt, zoomed, type Range } from "./range";
 import { ticks, type Tick } from "./ticks";
-
-export interface Ink {
-  text: string;
-  grid: string;
-  surface: string;
-  font: string;
-}
 
 export interface Window {
   x: Range | null;
@@ -29,7 +22,7 @@ export interface PlotEvents {
   reset: () => void;
 }
 
-const X_SPACE = 76;
+const X_SPACE = 58;
 const Y_SPACE = 34;
 
 export class Plot {
@@ -156,7 +149,9 @@ export class Plot {
   }
 
   #paint(u: uPlot): void {
-    if (this.#picture) paint(u.ctx, this.#picture, u.bbox as Frame, devicePixelRatio);
+    if (!this.#picture) return;
+    paint(u.ctx, this.#picture, u.bbox as Frame, devicePixelRatio);
+    paintMarks(u.ctx, this.#picture, u.bbox as Frame, this.#ink);
   }
 
   #range(which: "x" | "y", from: number, to: number): Range {

@@ -70,6 +70,9 @@ export function placesOf(line: Line, view: View, scales: Scales, width: number, 
       const fresh = i === 0 || Number.isFinite(line.raw[from + i - 1]!);
       if (fresh && places.x[i]! >= 0 && places.x[i]! <= width) places.broken.push(places.x[i]!);
     }
+    // An infinite end of a bucket is told by the mark at the lower edge, not by a stroke through the chart.
+    if (!Number.isFinite(line.high[from + i]!)) places.top[i] = places.y[i]!;
+    if (!Number.isFinite(line.low[from + i]!)) places.bottom[i] = places.y[i]!;
     // Of a bucket that a log axis can show in part, the rest reaches below the frame.
     if (Number.isNaN(places.bottom[i]!) && !Number.isNaN(places.top[i]!)) places.bottom[i] = BEYOND * height;
   }

@@ -1,9 +1,8 @@
 /** A chart as an SVG of its own: title, axes, lines and legend, drawn from the data and not from the screen. */
 import type { XKind } from "./format";
-import type { Picture } from "./paint";
+import type { Ink, Picture } from "./paint";
 import { placesOf, type Places } from "./project";
 import { fraction } from "./range";
-import type { Ink } from "./plot";
 import type { Line } from "./series";
 import { ticks } from "./ticks";
 
@@ -13,7 +12,7 @@ export interface Sheet {
   kind: XKind;
   width: number;
   height: number;
-  ink: Ink & { muted: string };
+  ink: Ink;
 }
 
 const LEGEND_ROW = 18;

@@ -22,9 +22,10 @@ export interface Points {
 export interface Band {
   /** The group's place in the request. */
   group: number;
-  /** Experiments that have the metric. */
-  count: number;
+  /** Experiments of the group that have the metric. */
+  members: number;
   x: Float64Array;
+  /** NaN where less than two members have a value. */
   low: Float64Array;
   high: Float64Array;
   mean: Float64Array;
@@ -34,24 +35,27 @@ export interface PointsReply {
   series: Points[];
   x: string;
   missing: string[];
+  /** What is wrong with experiments that cannot be read. */
+  damaged: Record<string, string>;
 }
 
 interface Entry {
   id?: string;
   context?: string;
   group?: number;
+  members?: number;
   n: number;
   count?: number;
   exact?: boolean;
   offset: number;
 }
 
+/** x, min, max, last, time in ms; of a band x, low, high, mean, members. */
+const ARRAYS = 5;
+
 export class PointsFormatError extends Error {}
 
-function open(
-  buffer: ArrayBuffer,
-  arrays: number,
-): { header: Record<string, unknown>; parts: [Entry, Float64Array[]][] } {
+function open(buffer: ArrayBuffer): { header: Record<string, unknown>; parts: [Entry, Float64Array[]][] } {
   const bytes = new Uint8Array(buffer);
   if (bytes.length < 8 || String.fromCharCode(...bytes.subarray(0, 4)) !== "FWP1") {
     throw new PointsFormatError("The answer does not start with FWP1: it is not a points answer.");
@@ -64,13 +68,13 @@ function open(
   const body = 8 + length;
   const parts = ((header["series"] as Entry[] | undefined) ?? []).map((entry): [Entry, Float64Array[]] => {
     const start = body + entry.offset;
-    const end = start + entry.n * 8 * arrays;
+    const end = start + entry.n * 8 * ARRAYS;
     if (end > bytes.length) {
       throw new PointsFormatError(`A series ends at byte ${end}, past the end at ${bytes.length}.`);
     }
     return [
       entry,
-      Array.from({ length: arrays }, (_, k) => new Float64Array(buffer, start + k * entry.n * 8, entry.n)),
+      Array.from({ length: ARRAYS }, (_, k) => new Float64Array(buffer, start + k * entry.n * 8, entry.n)),
     ];
   });
   return { header, parts };
@@ -78,10 +82,11 @@ function open(
 
 /** Decode the answer of `GET /points`. */
 export function decodePoints(buffer: ArrayBuffer): PointsReply {
-  const { header, parts } = open(buffer, 5);
+  const { header, parts } = open(buffer);
   return {
     x: String(header["x"] ?? "step"),
     missing: (header["missing"] as string[] | undefined) ?? [],
+    damaged: (header["damaged"] as Record<string, string> | undefined) ?? {},
     series: parts.map(([entry, [x, min, max, last, timeMs]]) => ({
       id: entry.id ?? "",
       context: entry.context ?? "",
@@ -98,9 +103,9 @@ export function decodePoints(buffer: ArrayBuffer): PointsReply {
 
 /** Decode the answer of `GET /bands`. */
 export function decodeBands(buffer: ArrayBuffer): Band[] {
-  return open(buffer, 4).parts.map(([entry, [x, low, high, mean]], place) => ({
+  return open(buffer).parts.map(([entry, [x, low, high, mean]], place) => ({
     group: entry.group ?? place,
-    count: entry.count ?? 0,
+    members: entry.members ?? 0,
     x: x!,
     low: low!,
     high: high!,
@@ -116,7 +121,7 @@ export function encodePoints(reply: PointsReply): ArrayBuffer {
     offset += s.x.length * 40;
     return entry;
   });
-  const text = new TextEncoder().encode(JSON.stringify({ series, x: reply.x, missing: reply.missing }));
+  const text = new TextEncoder().encode(JSON.stringify({ ...reply, series }));
   const length = Math.ceil(text.length / 8) * 8;
   const bytes = new Uint8Array(8 + length + offset).fill(0x20, 8, 8 + length);
   bytes.set([0x46, 0x57, 0x50, 0x31]);
