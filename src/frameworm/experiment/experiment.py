@@ -85,7 +85,7 @@ class Experiment(MediaLog):
         record_inputs: bool = False,
     ) -> None:
         checked_text(name, "name")
-        checked_text(description, "description", lines=True)
+        description = checked_text(description, "description", lines=True)
         checked_text(project, "project")
         words = checked_tags(tags)
         record = normalize_config(config)

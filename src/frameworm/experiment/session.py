@@ -21,6 +21,7 @@ from frameworm.experiment.recording.liveness import identity
 from frameworm.experiment.recording.process import uninterrupted, unwatch, watch
 from frameworm.experiment.recording.recorder import Recorder, guard
 from frameworm.experiment.recording.system import SystemSampler
+from frameworm.experiment.secrets import mask_text
 from frameworm.experiment.storage import folder as folders
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Session:
             guard(self._complete_capture, "completing the record of code and inputs")
         if self._owner:
             duration_s = time.monotonic() - self._began_s
-            self._event("status", status=status, reason=reason, duration_s=duration_s)
+            self._event("status", status=status, reason=mask_text(reason), duration_s=duration_s)
         guard(self._follow, "looking for the folder")
         self._recorder.close()
         if not self._astray:
@@ -217,8 +218,6 @@ class Session:
         self.end(status, reason)
 
     def _keep_traceback(self, error: BaseException) -> None:
-        from frameworm.experiment.secrets import mask_text
-
         text = "".join(traceback.format_exception(error))
         with open(self.log_dir / "traceback.txt", "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(mask_text(text))

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from frameworm.experiment.errors import InputError
+from frameworm.experiment.secrets import mask_text
 
 
 def checked_text(text: Any, what: str, *, lines: bool = False) -> str:
-    """Return the text.
+    """Return the text; one of several lines, into which people paste what programs print, without its secrets.
 
     Args:
         text: what came.
@@ -24,7 +25,7 @@ def checked_text(text: Any, what: str, *, lines: bool = False) -> str:
     bad = next((c for c in text if c == "\0" or (c in "\r\n" and not lines) or "\ud800" <= c <= "\udfff"), None)
     if bad is not None:
         raise InputError(f"{what} {text!r:.80}: the character {bad!r} cannot be kept; remove it")
-    return text
+    return mask_text(text) if lines else text
 
 
 def checked_tags(tags: Any) -> list[str]:

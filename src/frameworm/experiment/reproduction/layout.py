@@ -16,6 +16,7 @@ from frameworm.experiment.provenance.code import CODE, kept_digest
 from frameworm.experiment.provenance.git import PATCH_NAME, read_patch
 from frameworm.experiment.reproduction.report import Part, Remark
 from frameworm.experiment.reproduction.repository import GitError, Repository
+from frameworm.experiment.secrets import MASK
 from frameworm.experiment.storage.folder import PROVENANCE
 
 GIT = "git"
@@ -167,8 +168,19 @@ def _patch(info: ExperimentInfo, exp_dir: Path, layout: Layout) -> bytes:
         whole = read_patch(layout.project, git.get("commit"))
         if whole is not None and whole[1] == patch:
             return whole[0]
-        layout.doubt("secrets were masked in the uncommitted changes: the code laid out has *** in their places")
+        where = ", ".join(_masked_files(patch)) or "removed lines"
+        layout.doubt(f"secrets were masked in the uncommitted changes of {where}: the code laid out has *** for them")
     return patch
+
+
+def _masked_files(patch: bytes) -> list[str]:
+    """Return the files in whose new lines a secret was masked."""
+    found = []
+    for part in patch.split(b"diff --git ")[1:]:
+        name, *lines = part.partition(b"\n+++ ")[2].split(b"\n")
+        if any(line.startswith(b"+") and MASK.encode() in line for line in lines):
+            found.append(name.decode("utf-8", "replace").strip('"\t').removeprefix("b/"))
+    return found
 
 
 def _submodules(repository: Repository, place: Path, bundles: Path, layout: Layout) -> None:
