@@ -21,6 +21,7 @@ from frameworm.experiment.errors import FramewormWarning, InputError, StoreError
 from frameworm.experiment.server.app import create_app
 from frameworm.experiment.server.live import Live
 from frameworm.experiment.server.security import own_names
+from frameworm.experiment.storage.folder import experiment_folders
 
 PORT = 6780
 _TRIES = 20
@@ -74,7 +75,14 @@ def serve(
         read_only: as for ``create_app``.
         ready: called with the address of the page once requests are taken.
         browse: open the page in the user's browser.
+
+    Raises:
+        StoreNotFoundError: the root is a file.
+        InputError: as for ``listen``.
+        StoreError: as for ``listen``.
     """
+    if root.exists():
+        experiment_folders(root)  # says so if it is no folder
     sock = listen(host, port)
     address = address_of(sock, host)
     _allow_open_files()
