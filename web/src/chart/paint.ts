@@ -145,7 +145,7 @@ function area({ x, top, bottom }: Places): Path2D {
 /** Points without a neighbour, which no line would show. */
 function dots(ctx: CanvasRenderingContext2D, p: Places, radius: number): void {
   for (let i = 0; i < p.x.length; i++) {
-    if (!isolated(p, i)) continue;
+    if (!isolated(p, i) && !(i === 0 && standsStill(p))) continue;
     ctx.beginPath();
     ctx.arc(p.x[i]!, p.y[i]!, radius, 0, 2 * Math.PI);
     ctx.fill();
@@ -155,6 +155,12 @@ function dots(ctx: CanvasRenderingContext2D, p: Places, radius: number): void {
 function isolated({ y }: Places, i: number): boolean {
   const none = (k: number): boolean => k < 0 || k >= y.length || Number.isNaN(y[k]!);
   return !none(i) && none(i - 1) && none(i + 1);
+}
+
+/** Several points at one place have no length to be stroked. */
+function standsStill({ x, y }: Places): boolean {
+  const last = x.length - 1;
+  return last > 0 && x[last]! - x[0]! < 0.5 && Math.abs(y[last]! - y[0]!) < 0.5;
 }
 
 /** A small triangle at the bottom edge where values stop being finite. */

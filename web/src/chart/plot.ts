@@ -22,6 +22,8 @@ export interface PlotEvents {
   reset: () => void;
 }
 
+let ruler: OffscreenCanvasRenderingContext2D | null = null;
+const MOST_TICKS = 12;
 const X_SPACE = 58;
 const Y_SPACE = 34;
 
@@ -94,7 +96,7 @@ export class Plot {
     return {
       width,
       height,
-      padding: [8, 12, 0, 0],
+      padding: [8, 20, 0, 0],
       legend: { show: false },
       cursor: {
         x: false,
@@ -120,7 +122,7 @@ export class Plot {
       series: [{}, { paths: () => null, points: { show: false } }],
       axes: [
         { ...axis("x"), size: 26 },
-        { ...axis("y"), size: (u, labels) => this.#room(u, labels) },
+        { ...axis("y"), size: (_u, labels) => this.#room(labels) },
       ],
       hooks: {
         draw: [(u) => this.#paint(u)],
@@ -135,16 +137,18 @@ export class Plot {
     if (!p) return (this.#ticks[which] = []) as number[];
     const room = which === "x" ? u.width - 60 : u.height - 40;
     const kind = which === "x" ? this.#kind : "number";
-    const most = Math.max(2, Math.floor(room / (which === "x" ? X_SPACE : Y_SPACE)));
+    const most = Math.max(2, Math.min(MOST_TICKS, Math.floor(room / (which === "x" ? X_SPACE : Y_SPACE))));
     this.#ticks[which] = ticks(p.view[which], p.scales[which], kind, most);
     return this.#ticks[which].map((t) => fraction(t.value, p.view[which], p.scales[which]));
   }
 
   /** Width of the value axis: what its labels need, in steps, so that small changes do not move the plot. */
-  #room(u: uPlot, labels: string[] | null): number {
+  #room(labels: string[] | null): number {
     if (!labels?.length) return 44;
-    u.ctx.font = this.#ink.font;
-    const widest = Math.max(...labels.map((label) => u.ctx.measureText(label).width));
+    // On a canvas of its own: uPlot remembers what font it has set on the chart's.
+    ruler ??= new OffscreenCanvas(1, 1).getContext("2d")!;
+    ruler.font = this.#ink.font;
+    const widest = Math.max(...labels.map((label) => ruler!.measureText(label).width));
     return Math.max(44, Math.ceil((widest + 14) / 8) * 8);
   }
 

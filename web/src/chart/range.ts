@@ -47,14 +47,17 @@ export function withoutOutliers(arrays: ArrayLike<number>[], scale: Scale = "lin
   return [Math.max(all[0], low - room), Math.min(all[1], high + room)];
 }
 
+/** Ranges narrower than this share of their values are rounding, not news. */
+const ROUNDING = 1e-12;
+
 /** A little air around a range, so that no line lies on the frame; a single value gets a range of its own. */
 export function padded([low, high]: Range, scale: Scale, share = 0.04): Range {
   if (scale === "log") {
-    if (low === high) return [low / 2, high * 2];
+    if (high / low - 1 <= ROUNDING) return [low / 2, high * 2];
     const room = Math.pow(high / low, share);
     return [low / room, high * room];
   }
-  if (low === high) {
+  if (high - low <= ROUNDING * Math.max(Math.abs(low), Math.abs(high))) {
     const room = Math.abs(low) * 0.1 || 1;
     return [low - room, high + room];
   }

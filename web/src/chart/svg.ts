@@ -74,7 +74,7 @@ function drawn(line: Line, p: Places, areas: boolean): string {
 export function svgOf({ lines, view, scales }: Picture, sheet: Sheet): string {
   const { ink, width } = sheet;
   const legend = lines.slice(0, LEGEND_MOST);
-  const columns = Math.max(1, Math.floor(width / 240));
+  const columns = Math.max(1, Math.floor(width / 300));
   const rows = Math.ceil(legend.length / columns) + (lines.length > legend.length ? 1 : 0);
   const frame = { left: 64, top: 40, width: width - 80, height: sheet.height - 96 };
   const foot = frame.top + frame.height;
@@ -97,17 +97,17 @@ export function svgOf({ lines, view, scales }: Picture, sheet: Sheet): string {
   const body = lines.map((l) => drawn(l, placesOf(l, view, scales, frame.width, frame.height), areas)).join("");
   legend.forEach((l, i) => {
     const x = frame.left + (i % columns) * ((width - 80) / columns);
-    const y = sheet.height - 12 + Math.floor(i / columns) * LEGEND_ROW;
+    const y = sheet.height + 4 + Math.floor(i / columns) * LEGEND_ROW;
     const dash = l.dash.length ? ` stroke-dasharray="${l.dash.join(" ")}"` : "";
     out.push(`<path d="M${n(x)} ${n(y)}h20" stroke="${l.colour}" stroke-width="2"${dash}/>`);
     const name = l.context ? `${l.label} · ${l.context}` : l.label;
     out.push(text(x + 26, y + 4, name.length > 32 ? `${name.slice(0, 31)}…` : name));
   });
   if (lines.length > legend.length) {
-    const y = sheet.height - 8 + (rows - 1) * LEGEND_ROW;
+    const y = sheet.height + 8 + (rows - 1) * LEGEND_ROW;
     out.push(text(frame.left, y, `and ${lines.length - legend.length} more`));
   }
-  const height = sheet.height + rows * LEGEND_ROW;
+  const height = sheet.height + 8 + rows * LEGEND_ROW;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" `,
     `font-family="system-ui, sans-serif" font-size="12">`,
