@@ -68,7 +68,7 @@ def test_every_step_every_epoch_and_validation_are_logged_bit_for_bit(make_train
     assert [value for _, _, value in series(exp, "lr")["train"]] == [0.01] * 10
     assert len(series(exp, "grad_norm")["train"]) == 10
     assert len(series(exp, "size")["train"]) == 10
-    assert all(speed > 0 for _, _, speed in series(exp, "samples_per_s")["train_epoch"])
+    assert all(speed > 0 for _, _, speed in series(exp, "samples_per_s")["system"])
     assert sorted(path.name for path in exp.checkpoint_dir.iterdir()) == ["best.pt", "latest.pt"]
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from frameworm.experiment import ExperimentManager
 from frameworm.experiment.errors import FramewormWarning, InputError
 from frameworm.training import Callback, EarlyStopping, Trainer
 from frameworm.training.checkpoint import read_checkpoint, write_checkpoint
@@ -337,3 +338,65 @@ def test_checkpoint_of_another_model_or_release(make, loaders, make_trainer, tmp
     write_checkpoint(tmp_path / "newer.pt", {**content, "format": 99})
     with pytest.raises(InputError, match="format 99; this release reads up to 1: upgrade"):
         make().train(train, val, resume_from=tmp_path / "newer.pt")
+
+
+KILLED = """
+    import signal, sys, os
+    import torch
+    from torch import nn
+    from frameworm.experiment import Experiment, seed_everything
+    from frameworm.training import Trainer
+
+    root, resume, kill_at = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+    class Model(nn.Linear):
+        steps = 0
+
+        def compute_loss(self, x):
+            Model.steps += self.training
+            if Model.steps == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return (self(nn.functional.dropout(x, training=self.training)) - 1).pow(2).mean()
+
+    torch.set_num_threads(1)
+    seed_everything(0)
+    options = {"system_metrics_s": 0.0}
+    if resume:
+        step = torch.load(f"{root}/{resume}/checkpoints/latest.pt", weights_only=True)["global_step"]
+        exp = Experiment.resume(resume[:7], root, step=step, **options)
+    else:
+        exp = Experiment("killed" if kill_at else "whole", root_dir=root, **options)
+    with exp:
+        model = Model(3, 1)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+        trainer = Trainer(model, optimizer, device="cpu")
+        trainer.set_experiment(exp)
+        data = torch.randn(64, 3, generator=torch.Generator().manual_seed(1))
+        loader = torch.utils.data.DataLoader(data, batch_size=4, shuffle=True)
+        validation = torch.utils.data.DataLoader(data[:16], batch_size=4)
+        trainer.train(loader, validation, epochs=4, resume_from="latest" if resume else None)
+"""
+
+
+def test_resumed_after_kill_9_every_metric_is_that_of_an_uninterrupted_training(tmp_path):
+    script, root = tmp_path / "script.py", tmp_path / "experiments"
+    script.write_text(textwrap.dedent(KILLED))
+
+    def run(resume="", kill_at=0):
+        command = [sys.executable, str(script), str(root), resume, str(kill_at)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+
+    whole = run()
+    assert whole.returncode == 0, whole.stderr
+    assert run(kill_at=40).returncode == -signal.SIGKILL  # in the third of four epochs of 16 steps
+    manager = ExperimentManager(root)
+    assert manager.get_experiment("exp_002")["status"] == "crashed"
+    (folder,) = root.glob("exp_002_*")
+    resumed = run(resume=folder.name)
+    assert resumed.returncode == 0, resumed.stderr
+    assert manager.get_experiment("exp_002")["status"] == "completed"
+    diff = manager.diff("exp_001", "exp_002")
+    assert diff.same_metrics, diff.verdict
+    assert {one.label for one in diff.series} >= {"loss@train", "loss@train_epoch", "val_loss@val"}
+    assert sum(one.points[0] for one in diff.series) > 64
+    assert manager.reproduce("exp_001").outcome == "identical"

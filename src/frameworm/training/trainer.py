@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from frameworm.experiment.errors import FramewormWarning, InputError, StateError
-from frameworm.experiment.model import ENDED
+from frameworm.experiment.model import ENDED, SYSTEM_CONTEXT
 from frameworm.training.callbacks import Callback, EarlyStopping, Mode, is_better, metric_of
 from frameworm.training.checkpoint import FORMAT, checkpoint_path, read_checkpoint, write_checkpoint
 from frameworm.training.interrupt import DeferredInterrupt
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from frameworm.experiment import Experiment
 
 TRAIN_EPOCH_CONTEXT = "train_epoch"
-"""Context of what is logged once an epoch about training: the mean of each loss term, and `samples_per_s`."""
+"""Context of what is logged once an epoch about training: the mean of each loss term."""
 
 
 @dataclass
@@ -71,8 +71,9 @@ class Trainer:
     - at each step, in context ``train``: every loss term, ``lr`` (``lr/0``, ``lr/1``, … with several
       parameter groups), and with ``clip_norm`` the ``grad_norm`` before clipping. The step is the number of
       optimizer steps made, from 1.
-    - at the end of each epoch, in context ``train_epoch``: the mean of every term over the epoch's samples,
-      and ``samples_per_s``; in context ``val``: every term over the validation loader as ``val_loss``, ….
+    - at the end of each epoch, in context ``train_epoch``: the mean of every term over the epoch's samples;
+      in context ``val``: every term over the validation loader as ``val_loss``, …; in context ``system``:
+      ``samples_per_s``.
 
     The experiment's config is yours: the trainer adds nothing to it.
 
@@ -356,7 +357,8 @@ class Trainer:
         means.reduce(self.fabric)
         metrics = means.values()
         speed = done["samples"] * self.fabric.world_size / (time.perf_counter() - started)
-        self._log({**metrics, "samples_per_s": speed}, TRAIN_EPOCH_CONTEXT)
+        self._log(metrics, TRAIN_EPOCH_CONTEXT)
+        self._log({"samples_per_s": speed}, SYSTEM_CONTEXT)  # the machine's, which no other run has again
         return metrics
 
     def _after_step(self, terms: Means, batches: int, line: ProgressLine) -> None:
