@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parseDiff } from "./diff";
+import { parseDiff, visible } from "./diff";
 
 const change = `diff --git a/model.py b/model.py
 index 7e09dd3..d41b998 100644
@@ -72,4 +72,8 @@ test("a plain diff of two files, and lines with carriage returns", () => {
 
 test.each(["", "not a diff\nat all", "@@ -1,5 +1,5 @@\n torn"])("%j does not fail", (text) => {
   expect(() => parseDiff(text)).not.toThrow();
+});
+
+test("control characters can be seen, tabs stay", () => {
+  expect(visible("a\x1b[1m\r\tb")).toBe("a␛[1m␍\tb");
 });

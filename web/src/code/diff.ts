@@ -64,6 +64,12 @@ export function parseDiff(text: string): DiffFile[] {
   return files;
 }
 
+/** Text with its control characters as pictures, so that a change of one can be seen. */
+export function visible(text: string): string {
+  // eslint-disable-next-line no-control-regex
+  return text.replace(/[\x00-\x08\x0b-\x1f]/g, (one) => String.fromCharCode(0x2400 + one.charCodeAt(0)));
+}
+
 function kindOf(line: string): DiffLine["kind"] {
   if (line.startsWith("+")) return "added";
   if (line.startsWith("-")) return "removed";
