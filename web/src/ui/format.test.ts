@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { formatAge, formatCell, formatCount, formatDuration, formatSpread, fullCell } from "./format";
+import { formatMeasure, formatAge, formatCell, formatCount, formatDuration, formatSpread, fullCell } from "./format";
 
 test.each([
   [0, "0.0s"],
@@ -44,3 +44,13 @@ test("a mean with and without a deviation", () => {
   expect(formatSpread(0.42131, null)).toBe("0.4213");
 });
 test("counts", () => expect([formatCount(1, "row"), formatCount(12345, "row")]).toEqual(["1 row", "12,345 rows"]));
+
+test.each([
+  [0.843, "0.8430"],
+  [-1.07, "\u22121.070"],
+  [0.9999999, "1.000"],
+  [12, "12"],
+  [123456.7, "123457"],
+  [0.0001234, "1.234e\u22124"],
+  ["NaN" as const, "NaN"],
+])("the measure %s is %s", (value, text) => expect(formatMeasure(value)).toBe(text));

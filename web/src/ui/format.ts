@@ -55,6 +55,14 @@ export function formatCell(value: Cell | undefined): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
+/** A measured value: always four significant digits, so that the numbers of a column are alike. */
+export function formatMeasure(value: Num): string {
+  const number = numberOf(value) ?? NaN;
+  const size = Math.abs(number);
+  if (!Number.isFinite(number) || Number.isInteger(number) || size >= 1e4 || size < 1e-3) return formatNumber(number);
+  return number.toPrecision(4).replace("-", "\u2212");
+}
+
 /** A value of a table in full. */
 export function fullCell(value: Cell | undefined): string {
   if (value === null || value === undefined) return "";
@@ -63,7 +71,6 @@ export function fullCell(value: Cell | undefined): string {
 
 /** `0.4213 ± 0.012`. */
 export function formatSpread(mean: Num, std: Num | null): string {
-  const middle = numberOf(mean) ?? NaN;
   const spread = numberOf(std);
-  return spread === null ? formatNumber(middle) : `${formatNumber(middle)} ± ${formatNumber(spread, 2)}`;
+  return spread === null ? formatMeasure(mean) : `${formatMeasure(mean)} ± ${formatNumber(spread, 2)}`;
 }

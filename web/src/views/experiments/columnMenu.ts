@@ -36,6 +36,9 @@ export function columnMenu(column: Column, shift: (by: number) => void): MenuIte
   return [...items, ...metricItems(column)];
 }
 
+// In the order of the summaries.
+const metricTexts = ["Small chart", "Last value", "Smallest", "Largest", "Mean", "First value", "Number of points"];
+
 /** A metric's other columns: its summaries and its small chart. */
 function metricItems({ id }: Column): MenuItem[] {
   const summary = summaryOf(id);
@@ -46,7 +49,7 @@ function metricItems({ id }: Column): MenuItem[] {
     : id.slice("metrics.".length, summary ? -summary.length - 1 : undefined);
   const others = [`spark.${name}`, `metrics.${name}`, ...summaries.map((one) => `metrics.${name}.${one}`)];
   return others.map((other, index) => ({
-    text: index === 0 ? "Small chart" : index === 1 ? "Last value" : `${summaries[index - 2]} of all values`,
+    text: metricTexts[index] ?? other,
     checked: view.shown.some((column) => column.id === other),
     apart: index === 0,
     run: () => (view.shown.some((column) => column.id === other) ? view.remove(other) : view.add(other, id)),

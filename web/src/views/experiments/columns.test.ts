@@ -37,7 +37,7 @@ test("a sparkline's metric and context", () => {
 
 test("the usual columns: losses first, the name pinned", () => {
   const usual = usualColumns(infos);
-  expect(usual.map((column) => column.id).slice(5)).toEqual([
+  expect(usual.map((column) => column.id).slice(4)).toEqual([
     "spark.val_loss",
     "metrics.val_loss",
     "metrics.fid",

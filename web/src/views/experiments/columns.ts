@@ -32,8 +32,8 @@ const fieldLabels: Record<string, string> = {
 };
 
 const widths: Record<Column["kind"], number> = {
-  name: 260,
-  status: 104,
+  name: 280,
+  status: 136,
   progress: 112,
   spark: 112,
   duration: 88,
@@ -45,6 +45,8 @@ const widths: Record<Column["kind"], number> = {
   tags: 168,
   notes: 200,
 };
+
+const widestLabel = 180;
 
 /** Columns that stand in every row, whatever is asked of the server. */
 export const rowFields = new Set(["name", "experiment_id", "project", "status", "created_at", "updated_at"]);
@@ -108,29 +110,44 @@ export function usualColumns(infos: readonly ColumnInfo[]): ShownColumn[] {
   const most = (group: string, count: number) =>
     infos
       .filter((info) => info.group === group)
-      .map((info, index) => ({ info, index, rank: info.count * (/loss|acc/.test(info.id) ? 2 : 1) }))
+      .map((info, index) => ({
+        info,
+        index,
+        rank: info.count * (/loss/.test(info.id) ? 3 : /acc/.test(info.id) ? 2 : 1),
+      }))
       .sort((a, b) => b.rank - a.rank || a.index - b.index)
       .slice(0, count)
       .map(({ info }) => info.id);
   const metrics = most("metrics", 3);
   const spark = metrics.slice(0, 1).map((id) => id.replace(/^metrics\./, "spark."));
-  const fields = ["name", "status", "created_at", "duration_s", "progress"];
+  const fields = ["name", "status", "created_at", "duration_s"];
   const ids = [...fields, ...spark, ...metrics, "tags", ...most("config", 4)];
   return ids.map((id) => ({ id, width: null, pinned: id === "name" }));
 }
 
+/** A width in which a column's name can be read, and a mean with its deviation where experiments are grouped. */
+function usualWidth(kind: Column["kind"], label: string, grouped: boolean): number {
+  const least = grouped && isNumeric(kind) ? 136 : widths[kind];
+  return Math.max(least, Math.min(widestLabel, label.length * 7 + 44));
+}
+
 /** Columns laid out from left to right, the pinned ones before the others. */
-export function layOut(shown: readonly ShownColumn[], infos: ReadonlyMap<string, ColumnInfo>): Column[] {
+export function layOut(
+  shown: readonly ShownColumn[],
+  infos: ReadonlyMap<string, ColumnInfo>,
+  grouped = false,
+): Column[] {
   let pinned = 0;
   let rest = 0;
   return [...shown.filter((column) => column.pinned), ...shown.filter((column) => !column.pinned)].map(
     (column, place) => {
       const kind = kindOf(column.id, infos);
-      const px = column.width ?? widths[kind];
+      const label = labelOf(column.id);
+      const px = column.width ?? usualWidth(kind, label, grouped);
       const left = column.pinned ? pinned : rest;
       if (column.pinned) pinned += px;
       else rest += px;
-      return { ...column, label: labelOf(column.id), kind, px, place, left };
+      return { ...column, label, kind, px, place, left };
     },
   );
 }

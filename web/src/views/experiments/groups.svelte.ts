@@ -17,6 +17,7 @@ export class Groups {
   #busy = $state(false);
   #error: unknown = $state.raw(null);
   #asked = "";
+  #shown = "";
   #params: Params = {};
   #columns: readonly string[] = [];
   #places: ReadonlyMap<string, number> = $state.raw(new Map<string, number>());
@@ -82,9 +83,11 @@ export class Groups {
     this.#control = control;
     this.#busy = true;
     try {
+      const asked = this.#asked;
       const { groups } = await getJson<{ groups: Group[] }>("/experiments/groups", this.#params, control.signal);
+      if (this.#shown !== asked) this.#rows = {};
+      this.#shown = asked;
       this.#groups = groups;
-      this.#rows = {};
       this.#places = placesOf(this.#columns);
       this.#known = true;
       this.#error = null;
@@ -95,6 +98,11 @@ export class Groups {
       this.#error = error;
     }
     this.#busy = false;
+  };
+
+  /** The same groups with what changed meanwhile. */
+  update = async (): Promise<void> => {
+    if (!this.#busy && this.#known) await this.refresh();
   };
 
   toggle = (group: Group): void => {

@@ -76,11 +76,10 @@ class Table {
 
   refresh = (): Promise<void> => this.#source.refresh();
 
-  /** Takes over what changed meanwhile; `atTop`: new ones may come in above. */
-  update = (ids: readonly string[], atTop: boolean): void => {
+  /** Takes over what changed meanwhile; `reorder`: lines may move. */
+  update = (ids: readonly string[], reorder: boolean): Promise<void> => {
     this.sparks.changed(ids);
-    if (this.grouped) void this.groups.refresh();
-    else void this.rows.update(atTop);
+    return this.grouped ? this.groups.update() : this.rows.update(reorder);
   };
 }
 

@@ -25,7 +25,7 @@ class View {
     const shown = dragged
       ? this.shown.map((column) => (column.id === dragged.id ? { ...column, width: dragged.width } : column))
       : this.shown;
-    return layOut(shown, this.infos);
+    return layOut(shown, this.infos, this.now.groups.length > 0);
   });
 
   /** Columns whose values the server is asked for, in the order in which it gives them. */
