@@ -272,6 +272,14 @@ def test_the_page_of_the_command_line_is_its_help(cli_reference: ModuleType) -> 
     assert written == cli_reference.page(), "run `make docs` and commit docs/reference/cli.md"
 
 
+def test_the_page_of_the_http_api_is_what_is_served() -> None:
+    spec = importlib.util.spec_from_file_location("http_reference", DOCS / "http_reference.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text(encoding="utf-8") == module.page(), "run `make docs` and commit docs/reference/http.md"
+
+
 def test_every_command_is_in_the_guide(cli_reference: ModuleType) -> None:
     guide = (DOCS / "guide" / "cli.md").read_text(encoding="utf-8")
     for command in re.findall(r"^## (\w+)$", cli_reference.PAGE.read_text(encoding="utf-8"), re.M):

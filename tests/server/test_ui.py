@@ -222,15 +222,7 @@ def test_the_port_in_the_help_is_the_port() -> None:
 
 def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    command = [
-        sys.executable,
-        "-m",
-        "frameworm.experiment.cli",
-        "ui",
-        "--no-browser",
-        "--root-dir",
-        str(tmp_path / "file"),
-    ]
+    command = [sys.executable, "-m", "frameworm.experiment.cli", "ui", "--no-browser", "--root-dir"]
     done = subprocess.run(
         [*command, str(tmp_path / "file")],
         capture_output=True,
