@@ -10,35 +10,50 @@ from typing import Any
 import numpy as np
 import pytest
 
-from frameworm.experiment import ExperimentManager
 from frameworm.experiment.errors import InputError, MetricNotFoundError
+from frameworm.experiment.model import ExperimentInfo, SeriesSummary
 from frameworm.experiment.query.importance import Importances, importances_of
 from frameworm.experiment.query.samples import chosen
-from tests.query.test_samples import record
+from frameworm.experiment.storage.catalog import Catalog
+from frameworm.experiment.storage.schema import Entry
 
 pytest.importorskip("sklearn")
 
 
-def asked(root: Path, metric: str = "loss", at: str = "last") -> Importances:
-    return ExperimentManager(root)._ask(lambda catalog: importances_of(catalog, chosen(catalog, None), metric, at))
+def catalog_of(root: Path, *found: tuple[dict[str, Any], float], status: Any = "completed") -> Catalog:
+    """A catalog of experiments with these configs and losses; nothing is recorded, which would take seconds."""
+    catalog = Catalog.in_memory(root)
+    entries = []
+    for number, (config, loss) in enumerate(found, 1):
+        name = f"exp_{number:03d}"
+        info = ExperimentInfo(name, f"{number:032x}", "x", root / f"{name}_x", config=config, status=status)
+        nan = int(math.isnan(loss))
+        series = SeriesSummary("loss", "train", 1, nan, loss, loss, loss, loss, loss, 0, 0, 0, 0)
+        entries.append(Entry(info, [series], False))
+    catalog.upsert_many(entries)
+    return catalog
+
+
+def asked(catalog: Catalog, metric: str = "loss", at: str = "last") -> Importances:
+    return importances_of(catalog, chosen(catalog, None), metric, at)
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     """40 experiments whose loss is that of lr and of the optimizer, and of nothing else."""
-    folder = tmp_path_factory.mktemp("importance")
     rng = np.random.default_rng(0)
+    found = []
     for number in range(40):
         config: dict[str, Any] = {"lr": float(rng.uniform()), "opt": ["adam", "sgd"][number % 2], "same": 1}
         config |= {"noise": int(rng.integers(100)), "flag": bool(rng.integers(2))}
         if number % 3:
             config["sometimes"] = [number % 3]
-        record(folder, config, value=10 * config["lr"] + 3 * (config["opt"] == "sgd") + float(rng.normal(0, 0.1)))
-    return folder
+        found.append((config, 10 * config["lr"] + 3 * (config["opt"] == "sgd") + float(rng.normal(0, 0.1))))
+    return catalog_of(tmp_path_factory.mktemp("importance"), *found)
 
 
-def test_what_matters_leads(root: Path) -> None:
-    found = asked(root)
+def test_what_matters_leads(catalog: Catalog) -> None:
+    found = asked(catalog)
     assert [one.param for one in found.params[:2]] == ["lr", "opt"]
     assert {one.param for one in found.params} == {"lr", "opt", "noise", "flag", "sometimes"}
     lr, opt = found.params[:2]
@@ -49,41 +64,39 @@ def test_what_matters_leads(root: Path) -> None:
     assert any("40 experiments are few" in one for one in found.caveats)
 
 
-def test_the_same_experiments_give_the_same_answer(root: Path) -> None:
-    assert asked(root) == asked(root)
+def test_the_same_experiments_give_the_same_answer(catalog: Catalog) -> None:
+    assert asked(catalog) == asked(catalog)
 
 
 def test_what_cannot_be_said_is_refused(tmp_path: Path) -> None:
-    for number in range(12):
-        record(tmp_path, {"lr": 1}, value=number)
+    alike = catalog_of(tmp_path, *(({"lr": 1}, float(n)) for n in range(12)))
     with pytest.raises(InputError, match="no param differs among the 12"):
-        asked(tmp_path)
+        asked(alike)
     with pytest.raises(MetricNotFoundError):
-        asked(tmp_path, "loss2")
-    for number in range(12):
-        record(tmp_path, {"lr": number}, value=math.nan if number % 2 else 1.0)
-    assert asked(tmp_path).n == 18
-    few = tmp_path / "few"
-    for number in range(9):
-        record(few, {"lr": number}, value=number)
-    with pytest.raises(InputError, match="9 of 9 experiments have a finite value"):
-        asked(few)
-
-
-def test_equal_values_depend_on_nothing(tmp_path: Path) -> None:
-    for number in range(10):
-        record(tmp_path, {"lr": number}, value=2.0)
+        asked(alike, "loss2")
+    half = catalog_of(tmp_path, *(({"lr": n}, math.nan if n % 2 else 1.0) for n in range(18)))
+    with pytest.raises(InputError, match="9 of 18 experiments have a finite value of loss, last"):
+        asked(half)
+    broken = catalog_of(tmp_path, *(({"lr": n}, 1.0) for n in range(12)), status="crashed")
+    with pytest.raises(InputError, match="0 of 12 experiments"):
+        asked(broken)
+    equal = catalog_of(tmp_path, *(({"lr": n}, 2.0) for n in range(10)))
     with pytest.raises(InputError, match="the same value in all"):
-        asked(tmp_path)
+        asked(equal)
+
+
+def test_who_has_no_finite_value_is_left_out_and_counted(tmp_path: Path) -> None:
+    found = asked(catalog_of(tmp_path, *(({"lr": n}, math.inf if n > 12 else float(n)) for n in range(15))))
+    assert found.n == 13 and any("2 experiments failed, or have no finite value" in one for one in found.caveats)
 
 
 def test_values_of_any_size_are_taken(tmp_path: Path) -> None:
-    for number in range(12):
-        record(tmp_path, {"lr": 10.0 ** (300 if number % 2 else -300), "n": 10**400 if number % 2 else 1}, value=number)
-    assert asked(tmp_path).n == 12
+    sizes = [(10.0**300, 10**400), (10.0**-300, -1)]
+    values = (({"lr": sizes[n % 2][0], "n": sizes[n % 2][1]}, 1e308 * (n % 2) + 1e307 * n / 12) for n in range(12))
+    assert math.isfinite(asked(catalog_of(tmp_path, *values)).score)
 
 
-def test_without_the_library_it_says_how_to_get_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_it_says_how_to_get_it(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
     with pytest.raises(InputError, match=r"pip install 'frameworm\[importance\]'"):
-        asked(root)
+        asked(catalog)

@@ -162,8 +162,9 @@ def _shuffled(x: Floats, y: Floats) -> tuple[Floats, float]:
         ) from None
     rng = np.random.default_rng(0)
     count = x.shape[1]
-    scale = float(np.abs(y - y.mean()).max()) or 1.0  # squares of values near the largest float64 would be infinite
-    y = (y - y.mean()) / scale
+    y = y / (float(np.abs(y).max()) or 1.0)  # squares of values near the largest float64 would be infinite
+    y = y - y.mean()
+    y = y / (float(np.abs(y).max()) or 1.0)
     errors, worse = 0.0, np.zeros((_SHUFFLES, count))
     for learnt, held in KFold(_FOLDS, shuffle=True, random_state=0).split(x):
         forest = RandomForestRegressor(_TREES, random_state=0, min_samples_leaf=2)

@@ -214,9 +214,11 @@ def _bound(text: str, name: str, otherwise: float) -> float:
     if not text:
         return otherwise
     try:
-        return int(text) if text.removeprefix("-").isdecimal() and len(text) < 25 else float(text)
+        bound = int(text) if text.removeprefix("-").isdecimal() and len(text) < 25 else float(text)
     except ValueError:
-        pass
+        bound = math.nan
+    if not math.isnan(bound):
+        return bound
     raise InputError(f"{name} is {text!r:.80}; it is a number, or empty for no bound")
 
 
