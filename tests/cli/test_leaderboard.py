@@ -14,6 +14,7 @@ from click.testing import Result
 from rich.cells import cell_len
 
 from frameworm.experiment import Experiment
+from frameworm.experiment.cli.leaderboard import _behind
 
 Run = Callable[..., Result]
 
@@ -116,3 +117,7 @@ def test_tables_fit_the_terminal(terminal: Any, seeds: Path, columns: int, optio
     assert "\x1b[" in seen.text
     assert max(map(cell_len, plain.splitlines())) <= columns
     assert "value" in plain or "mean" in plain
+
+
+def test_what_is_behind_by_little_does_not_look_equal() -> None:
+    assert _behind([0.25621, 0.256214, 0.2571], ["0.2562", "0.2562", "0.2571"]) == ["", "+4.0e-06", "+0.0009"]

@@ -13,6 +13,7 @@ from frameworm.experiment.query.causes import Cause, rank_causes
 from frameworm.experiment.query.changes import changes
 from frameworm.experiment.query.code_diff import CodeDiff, FileDiff
 from frameworm.experiment.query.divergence import Divergence, SeriesDiff, ulps_between
+from frameworm.experiment.query.wording import told_apart
 
 SAME_CODE = CodeDiff("equal", ("c", "c"))
 SEEDED = {"seed": 1, "deterministic": True, "states": {"python": "sha256:a"}}
@@ -169,6 +170,29 @@ def test_the_start_is_likelier_where_the_first_point_differs() -> None:
     assert keys(later) == [("config", "lr"), ("randomness", "seed")]
     assert "The very first point differs, which fits." in at_once[0].remark
     assert "But the first 50 points of loss@train are identical." in later[1].remark
+
+
+def test_a_seed_that_is_a_param_too_is_told_once() -> None:
+    a, b = ({"randomness": {**SEEDED, "seed": seed}, "config": {"data_seed": 7, "seed": seed}} for seed in (1, 2))
+    (cause,) = rank(a, b)
+    assert (cause.title, cause.part) == ("config seed: 1 → 2", "config")
+    other = {**b, "config": {"data_seed": 7, "seed": 3}}
+    assert keys(rank(a, other)) == [("config", "seed"), ("randomness", "seed")]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "shown"),
+    [
+        (1.1915483474731445, 0.9600974321365356, ("1.1915", "0.9601")),
+        (1.1915483474731445, 1.192211389541626, ("1.19155", "1.19221")),
+        (0.1, math.nextafter(0.1, 1), ("0.1", "0.10000000000000002")),
+        (0.0, -0.0, ("0.0", "-0.0")),
+        (1.0, math.nan, ("1.0", "nan")),
+        (1.0, math.inf, ("1.0", "inf")),
+    ],
+)
+def test_numbers_have_as_many_digits_as_tell_them_apart(a: float, b: float, shown: tuple[str, str]) -> None:
+    assert told_apart(a, b) == shown
 
 
 def test_states_are_told_only_where_the_seed_is_the_same() -> None:

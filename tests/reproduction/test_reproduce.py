@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from frameworm.experiment import ExperimentManager
+from frameworm.experiment.cli.reproducing import _hanging
+from frameworm.experiment.cli.tables import Screen
 from frameworm.experiment.errors import FramewormWarning, ReproductionError, StateError
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.reproduction.report import Prepared
@@ -630,3 +632,13 @@ def test_json_tells_the_same(project: Project) -> None:
     assert found["first"]["divergence"]["steps"] == [0, 0]
     assert found["suspects"][0]["key"] == "training.lr"
     assert ExperimentManager(project.root).get_experiment(found["reproduction_id"])["status"] == "completed"
+
+
+def test_long_remarks_hang_under_their_beginning(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen()
+    screen.width = 40
+    _hanging(screen, ["  command      ", ("?", "yellow"), " "], "what it inherits is not computed again")
+    assert capsys.readouterr().out.splitlines() == [
+        "  command      ? what it inherits is not",
+        " " * 17 + "computed again",
+    ]

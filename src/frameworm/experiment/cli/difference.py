@@ -74,13 +74,20 @@ class _Page:
         self._causes()
         self._series()
         for name, title in _TITLES.items():
-            self._changes(title, self._diff.part(name), _values_of(name))
+            self._changes(title, self._told(name), _values_of(name))
         if self._diff.code.files:
             self._code(self._diff.code, code)
         if self._diff.gaps:
             self._heading("Not compared")
             for gap in self._diff.gaps:
                 self._text(gap, indent="  ")
+
+    def _told(self, name: str) -> tuple[Change, ...]:
+        """Return what differs in a part, but for the states of generators where the seed says it."""
+        found = self._diff.part(name)
+        if self._everything or name != "randomness" or not any(one.key == "seed" for one in found):
+            return found
+        return tuple(one for one in found if not one.key.startswith("states."))
 
     # ------------------------------------------------------------------------------------------ sections
 

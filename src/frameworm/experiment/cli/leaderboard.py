@@ -127,10 +127,11 @@ def _experiment_columns(board: pd.DataFrame) -> list[Column]:
 
 
 def _behind(values: Sequence[float], texts: Sequence[str]) -> list[str]:
-    """Return how far each value is from the first, with as many decimals as the values' texts have."""
+    """Return how far each value is from the first, with the decimals of the values' texts where they show it."""
     gaps = [value - values[0] for value in values]
     decimals = max((len(text.partition(".")[2]) for text in texts if "e" not in text), default=0)
-    return [f"{gap:+,.{decimals}f}" if math.isfinite(gap) and gap else "" for gap in gaps]
+    shown = [f"{gap:+,.{decimals}f}" if math.isfinite(gap) and gap else "" for gap in gaps]
+    return [f"{gap:+.1e}" if text and not text.strip("+-0.") else text for gap, text in zip(gaps, shown, strict=True)]
 
 
 def _group_columns(board: pd.DataFrame, columns: Sequence[str]) -> list[Column]:

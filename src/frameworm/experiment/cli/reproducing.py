@@ -145,11 +145,20 @@ def _show_prepared(screen: Screen, prepared: Prepared) -> None:
             if remark.kind == "differs" and shown > _DIFFERENCES_SHOWN:
                 hidden += 1
                 continue
-            screen.line(f"  {label:<12} ", _MARKS[remark.kind], f" {inert(remark.text)}")
+            _hanging(screen, [f"  {label:<12} ", _MARKS[remark.kind], " "], remark.text)
             label = ""  # type: ignore[assignment]
         if hidden:
             screen.line(f"  {'':<12} ", _MARKS["differs"], f" and {hidden} more differences; --json lists all")
-    screen.line(f"  {'running':<12}   {inert(' '.join(prepared.command))}")
+    _hanging(screen, [f"  {'running':<12}   "], " ".join(prepared.command))
+
+
+def _hanging(screen: Screen, head: list[str | tuple[str, str]], text: str, style: str = "") -> None:
+    """Print a text behind a head; in a terminal its further lines begin where the first does."""
+    room = sum(len(one if isinstance(one, str) else one[0]) for one in head)
+    first, *rest = textwrap.wrap(inert(text), max(20, screen.width - room), break_on_hyphens=False) or [""]
+    screen.line(*head, (first, style))
+    for line in rest:
+        screen.line(" " * room, (line, style))
 
 
 def _show_verdict(screen: Screen, found: Reproduction) -> None:
@@ -157,7 +166,7 @@ def _show_verdict(screen: Screen, found: Reproduction) -> None:
     verdict = inert(found.verdict)
     if found.outcome == "identical":
         verdict = f"{found.reproduction_id} reproduces {found.experiment_id}: {verdict}"
-    screen.line(_MARKS[mark], " ", (verdict, "bold"))
+    _hanging(screen, [_MARKS[mark], " "], verdict, "bold")
     again = found.diff.b
     if found.exit_code or again.status != found.diff.a.status:
         reason = f": {again.reason}" if again.reason else ""

@@ -136,7 +136,7 @@ def rank_causes(
         *_data(way, changed["data"], changed["artifacts"]),
         *_config(way, changed["config"]),
         *_code(way, code, _data_files(a, b), config_differs=bool(changed["config"])),
-        *_randomness(way, changed["randomness"]),
+        *_randomness(way, changed["randomness"], changed["config"]),
         *_packages(way, changed["packages"]),
         *_surroundings(way, changed),
         *_course(way, changed["course"]),
@@ -281,7 +281,7 @@ def _code(way: _Way, code: CodeDiff, data_files: set[str], *, config_differs: bo
 # ---------------------------------------------------------------------------------------------- where it began
 
 
-def _randomness(way: _Way, randomness: Sequence[Change]) -> Iterator[Cause]:
+def _randomness(way: _Way, randomness: Sequence[Change], config: Sequence[Change]) -> Iterator[Cause]:
     by_key = {change.key: change for change in randomness}
     seed = by_key.get("seed")
     states = [
@@ -290,7 +290,10 @@ def _randomness(way: _Way, randomness: Sequence[Change]) -> Iterator[Cause]:
         if key.startswith("states.") and one.kind == "changed"
     ]
     if seed is not None:
-        yield way.cause("randomness", "seed", f"seed: {way.arrow(seed)}", way.changed("The seed", seed), 85, "start")
+        params = [one for one in config if weigh_param(one.key, added=False)[1] == "start"]
+        if not any((one.a, one.b) == (seed.a, seed.b) for one in params):  # else it is told as the param that it is
+            told = way.changed("The seed", seed)
+            yield way.cause("randomness", "seed", f"seed: {way.arrow(seed)}", told, 85, "start")
     elif states:
         told = f"The generators of {', '.join(states)} began in different states"
         if way.a.randomness.get("seed") is None:

@@ -12,7 +12,7 @@ from frameworm.experiment.query.chance import gaps_of
 from frameworm.experiment.query.changes import PARTS, Change, changes
 from frameworm.experiment.query.code_diff import CodeDiff, compare_code
 from frameworm.experiment.query.divergence import SeriesDiff, compare_series, earliest
-from frameworm.experiment.query.wording import ulps_text
+from frameworm.experiment.query.wording import told_apart, ulps_text
 
 if TYPE_CHECKING:
     from frameworm.experiment.query.read import ExperimentReader
@@ -234,7 +234,7 @@ def _first(diff: ExperimentDiff, first: SeriesDiff) -> str:
             return f"{at} in epoch {divergence.epochs[0]} against {divergence.epochs[1]}"
         ulps = f" ({ulps_text(divergence)})" if divergence.is_rounding else ""
         x, y = divergence.values
-        return f"{at} {x!r} against {y!r}{ulps}"
+        return f"{at} {' against '.join(told_apart(x, y))}{ulps}"
     if first.state == "shorter":
         short = first.points.index(min(first.points))
         return f"metrics are identical until {ids[short]} ends ({first.label} after step {first.last_steps[short]:,})"

@@ -34,6 +34,15 @@ def ulps_text(divergence: Divergence | None) -> str:
     return counted(divergence.ulps, "ulp")
 
 
+def told_apart(a: float, b: float) -> tuple[str, str]:
+    """Return two numbers with as many digits as tell one from the other, five at least."""
+    for digits in range(5, 17):
+        x, y = f"{a:.{digits}g}", f"{b:.{digits}g}"
+        if x != y and abs(a - b) * 10 ** (digits - 2) > max(abs(a), abs(b)):
+            return x, y
+    return repr(a), repr(b)
+
+
 def short(value: Any, most: int = 60) -> str:
     """Return a value as JSON on one line, its middle left out where it is long; a text of one word as it is."""
     text = value if isinstance(value, str) and _WORD.fullmatch(value) else json.dumps(value, ensure_ascii=False)
