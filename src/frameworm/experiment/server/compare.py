@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,13 +57,13 @@ def compare(store: Opened, ids: Ids) -> Json:
     ]
     numbers = [number_of(info.path.name) or 0 for info in infos]
 
-    def ask(catalog: Catalog) -> dict[str, dict[int, float]]:
+    def ask(catalog: Catalog) -> dict[str, dict[int, Any]]:
         from frameworm.experiment.query.listing import metric_columns
 
         return metric_columns(catalog, numbers, None)
 
     metrics = store.ask(ask) if infos else {}
-    values = {name: [by_number.get(number) for number in numbers] for name, by_number in metrics.items()}
+    values = {name: [_value(by_number, number) for number in numbers] for name, by_number in metrics.items()}
     rows = [
         {"name": name, "values": found, "differs": len({repr(one) for one in found}) > 1}
         for name, found in list(values.items())[:_MOST_METRICS]
@@ -77,6 +78,11 @@ def compare(store: Opened, ids: Ids) -> Json:
             "missing": missing,
         }
     )
+
+
+def _value(by_number: Mapping[int, float | None], number: int) -> float | None:
+    """Return a metric's value, None if the experiment has none; of NaN the catalog says that nothing is there."""
+    return None if number not in by_number else math.nan if (value := by_number[number]) is None else value
 
 
 def _about(info: ExperimentInfo) -> dict[str, Any]:
