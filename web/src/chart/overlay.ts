@@ -10,31 +10,34 @@ export interface Hover {
   id: string | null;
 }
 
+/** Where the overlay lies, in CSS pixels of the chart. */
+export interface Place {
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+}
+
 export class Overlay {
   #canvas = document.createElement("canvas");
+  #laid = "";
 
   constructor(over: HTMLElement) {
     this.#canvas.className = "overlay";
+    this.#canvas.hidden = true;
     over.before(this.#canvas);
   }
 
-  draw(picture: Picture | null, hover: Hover | null, veil: string, ink: string): void {
+  draw(picture: Picture | null, hover: Hover | null, place: Place, veil: string, ink: string): void {
     const ratio = devicePixelRatio;
-    const over = this.#canvas.nextElementSibling as HTMLElement;
-    const width = over.clientWidth;
-    const height = over.clientHeight;
-    const shown = picture !== null && hover !== null;
-    this.#canvas.hidden = !shown;
-    if (!shown || width === 0 || height === 0) return;
-    this.#canvas.width = width * ratio;
-    this.#canvas.height = height * ratio;
-    Object.assign(this.#canvas.style, {
-      left: over.style.left,
-      top: over.style.top,
-      width: `${width}px`,
-      height: `${height}px`,
-    });
+    const { width, height } = place;
+    const shown = picture !== null && hover !== null && width > 0 && height > 0;
+    if (this.#canvas.hidden === shown) this.#canvas.hidden = !shown;
+    if (!shown) return;
+    this.#lay(place, ratio);
     const ctx = this.#canvas.getContext("2d")!;
+    ctx.resetTransform();
+    ctx.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
     const lines = picture.lines.filter((l) => l.id === hover.id);
     if (lines.length && lines.length < picture.lines.length) {
       ctx.globalAlpha = 0.7;
@@ -58,6 +61,20 @@ export class Overlay {
     for (const line of lines.length ? lines : picture.lines.length <= 6 ? picture.lines : []) {
       this.#dot(ctx, line, picture, hover.x, x * width, height, veil);
     }
+  }
+
+  /** Only if it changed: with many charts, each touched layout would be laid out anew at every move. */
+  #lay(place: Place, ratio: number): void {
+    const text = `${ratio} ${place.left} ${place.top} ${place.width} ${place.height}`;
+    if (text === this.#laid) return;
+    this.#laid = text;
+    this.#canvas.width = Math.round(place.width * ratio);
+    this.#canvas.height = Math.round(place.height * ratio);
+    const { style } = this.#canvas;
+    style.left = `${place.left}px`;
+    style.top = `${place.top}px`;
+    style.width = `${place.width}px`;
+    style.height = `${place.height}px`;
   }
 
   #dot(

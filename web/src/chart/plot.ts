@@ -4,7 +4,7 @@
  */
 import uPlot from "uplot";
 import type { XKind } from "./format";
-import { Overlay, type Hover } from "./overlay";
+import { Overlay, type Hover, type Place } from "./overlay";
 import { paint, paintMarks, type Frame, type Ink, type Picture } from "./paint";
 import { fraction, panned, valueAt, zoomed, type Range } from "./range";
 import { ticks, type Tick } from "./ticks";
@@ -44,9 +44,11 @@ export class Plot {
     this.#u.over.addEventListener("wheel", this.#wheel, { passive: false });
   }
 
-  /** The part of the chart that shows data, in CSS pixels. */
-  get size(): { width: number; height: number } {
-    return { width: this.#u.over.clientWidth, height: this.#u.over.clientHeight };
+  /** The part of the chart that shows data, in CSS pixels; known without asking for a layout. */
+  get place(): Place {
+    const { left, top, width, height } = this.#u.bbox;
+    const ratio = uPlot.pxRatio;
+    return { left: left / ratio, top: top / ratio, width: width / ratio, height: height / ratio };
   }
 
   /** The box of the part that shows data, on the page. */
@@ -71,7 +73,7 @@ export class Plot {
 
   /** Shows a place under the pointer, of this or of another chart. */
   hover(hover: Hover | null): void {
-    this.#overlay.draw(this.#picture, hover, this.#ink.surface, this.#ink.text);
+    this.#overlay.draw(this.#picture, hover, this.place, this.#ink.surface, this.#ink.text);
   }
 
   destroy(): void {
@@ -166,7 +168,7 @@ export class Plot {
 
   #select(u: uPlot): void {
     const { left, top, width, height } = u.select;
-    const size = this.size;
+    const size = this.place;
     if (width <= 0 || height <= 0 || !this.#picture) return;
     const x: Range | null =
       width >= size.width ? null : this.#range("x", left / size.width, (left + width) / size.width);
@@ -179,13 +181,13 @@ export class Plot {
   #point(u: uPlot): void {
     const { left, top } = u.cursor;
     if (left === undefined || top === undefined || left < 0 || !this.#picture) return this.#events.hover(null);
-    this.#events.hover({ x: valueAt(left / this.size.width, this.#picture.view.x, this.#picture.scales.x), y: top });
+    this.#events.hover({ x: valueAt(left / this.place.width, this.#picture.view.x, this.#picture.scales.x), y: top });
   }
 
   #pan(u: uPlot, event: MouseEvent): void {
     if (!this.#picture) return;
     const { view, scales } = this.#picture;
-    const size = this.size;
+    const size = this.place;
     const move = (e: MouseEvent): void => {
       this.#events.zoom({
         x: panned(view.x, scales.x, (event.clientX - e.clientX) / size.width),
@@ -210,7 +212,7 @@ export class Plot {
     const { view, scales } = this.#picture;
     const amount = (event.deltaY || event.deltaX) / 500;
     if (event.shiftKey) return this.#events.zoom({ x: panned(view.x, scales.x, amount), y: null });
-    const around = (event.clientX - this.box.left) / this.size.width;
+    const around = (event.clientX - this.box.left) / this.place.width;
     this.#events.zoom({ x: zoomed(view.x, scales.x, Math.exp(amount), around), y: null });
   };
 }

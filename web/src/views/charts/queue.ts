@@ -6,14 +6,16 @@ export class Queue {
   constructor(readonly most: number) {}
 
   async run<T>(signal: AbortSignal, task: () => Promise<T>): Promise<T> {
-    if (this.#running >= this.most) await this.#turn(signal);
-    signal.throwIfAborted();
-    this.#running++;
+    // Whoever ends hands its place on, so that nobody slips in between.
+    if (this.#running < this.most) this.#running++;
+    else await this.#turn(signal);
     try {
+      signal.throwIfAborted();
       return await task();
     } finally {
-      this.#running--;
-      this.#waiting.shift()?.();
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#running--;
     }
   }
 

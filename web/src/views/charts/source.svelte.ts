@@ -19,7 +19,7 @@ export interface Asked {
 
 /** More at once would only wait in the browser, which opens six connections to a server and needs one for events. */
 const queue = new Queue(4);
-/** A zoom that is still moving is not fetched. */
+/** A zoom that follows another so soon is still moving: it is fetched when it stands still. */
 const SETTLE_MS = 100;
 
 const keyOf = (p: Points): string => `${p.id}\n${p.context}`;
@@ -37,6 +37,7 @@ export class ChartSource {
   #whole = new AbortController();
   #zoom = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #zoomed = 0;
   /** Changed experiments not fetched yet: a request that is overtaken hands them on. */
   #stale = new Set<string>();
 
@@ -83,7 +84,7 @@ export class ChartSource {
     }
   };
 
-  /** Fetches what is on screen at full resolution, a little later; null gives up the window. */
+  /** Fetches what is on screen at full resolution, at once unless it is still moving; null gives up the window. */
   zoom = (asked: Asked, window: Range | null): void => {
     clearTimeout(this.#timer);
     this.#zoom.abort();
@@ -92,7 +93,10 @@ export class ChartSource {
       return;
     }
     if (asked.groups || this.whole.every((p) => p.exact)) return;
-    this.#timer = setTimeout(() => void this.#refine(asked, window), SETTLE_MS);
+    const moving = performance.now() - this.#zoomed < SETTLE_MS;
+    this.#zoomed = performance.now();
+    if (moving) this.#timer = setTimeout(() => void this.#refine(asked, window), SETTLE_MS);
+    else void this.#refine(asked, window);
   };
 
   async #refine(asked: Asked, [low, high]: Range): Promise<void> {
