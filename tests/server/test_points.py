@@ -206,6 +206,19 @@ def test_charts_asked_for_again_and_again_open_no_more_files(client):
     assert open_files() <= before
 
 
+@pytest.mark.parametrize(("limit", "most"), [("_FILES", 2), ("_BYTES", 0), ("_READERS", 1)])
+def test_readers_are_let_go_where_they_hold_too_much(own_root, serving, monkeypatch, limit, most):
+    monkeypatch.setattr(f"frameworm.experiment.server.store.{limit}", most)
+    client = serving(own_root)
+    ids = "exp_001,exp_002,exp_003,exp_005"
+    for _ in range(2):
+        assert len(ask(client, metric="loss", ids=ids)[1]) == 4
+    held = client.app.state.store._readers
+    assert 1 <= len(held) <= max(1, most)
+    client.app.state.store.manager.delete_experiment(next(iter(held)))
+    assert len(ask(client, metric="loss", ids=ids)[1]) == 3
+
+
 def open_files() -> int:
     folder = Path("/proc/self/fd")
     return len(os.listdir(folder)) if folder.exists() else 0

@@ -126,6 +126,15 @@ class ExperimentReader:
         return (*(source.mark for source in self._sources), *inherited)
 
     @property
+    def held(self) -> tuple[int, int]:
+        """Files that are kept open, and about how many bytes are kept in memory, the parents' included."""
+        each = [source.held for source in self._sources]
+        if self._parent is not None:
+            each.append(self._parent.held)
+        names = 0 if self._where is None else _NAME_BYTES * len(self._where)
+        return sum(files for files, _ in each), names + sum(size for _, size in each)
+
+    @property
     def began_ms(self) -> int:
         """When the line began, Unix ms: the start of the first ancestor."""
         self._pieces()
@@ -385,6 +394,9 @@ class ExperimentReader:
             reason="" if alive else "the process that recorded it is gone",
         )
 
+
+_NAME_BYTES = 700
+"""That a series' name takes once it is known where its points lie; measured with 100,000 of them."""
 
 _MOST_HEIRS = 100
 """Forks of forks that are followed; only forged records, which name each other, have more."""

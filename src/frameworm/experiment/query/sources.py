@@ -68,6 +68,11 @@ class JournalSource:
         """Return the points of ``keys[position]``."""
         return self._contents.read(position)
 
+    @property
+    def held(self) -> tuple[int, int]:
+        """Files and bytes that are kept open and in memory, but for names."""
+        return 0, self._contents.buffered_bytes
+
     def part(self, position: int) -> Points | LongSeries:
         """Return what ``downsample`` takes."""
         return self.read(position)
@@ -138,6 +143,11 @@ class SegmentSource:
     def read(self, position: int) -> Points:
         """Return the points of ``keys[position]``."""
         return self._reader.read(position)
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """Files and bytes that are kept open and in memory, but for names."""
+        return 1, self._reader.cached_bytes
 
     def part(self, position: int) -> Points | LongSeries:
         """Return what ``downsample`` takes."""

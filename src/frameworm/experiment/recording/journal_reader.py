@@ -89,6 +89,12 @@ class JournalContents:
         """Device and inode of the file that was read."""
         return self._file
 
+    @property
+    def buffered_bytes(self) -> int:
+        """What is kept of the file in memory, and of a copy of it sorted by series."""
+        copy = 0 if self._by_series is None else 28 * len(self._by_series[1])
+        return len(self._buffer) + copy
+
     def refresh(self) -> bool:
         """Take in what was appended since the last time, and nothing else; return whether there was anything.
 

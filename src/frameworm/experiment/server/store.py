@@ -17,14 +17,22 @@ from fastapi import Depends, Request
 from frameworm.experiment.errors import ExperimentNotFoundError, StateError, StoreError
 from frameworm.experiment.manager import ExperimentManager
 from frameworm.experiment.query.read import ExperimentReader
+from frameworm.experiment.storage.folder import CATALOG_NAME
 
 if TYPE_CHECKING:
     from frameworm.experiment.storage.catalog import Catalog
 
 _T = TypeVar("_T")
 
-_READERS = 512
-"""Readers kept: those of one chart of 500 lines. Each holds a few files open."""
+_READERS = 1024
+_FILES = 512
+_BYTES = 512 << 20
+"""What is kept at most: readers, the files that they hold open, and the bytes. One chart of 500 lines over experiments
+that were compacted needs 500, 500 and, once zoomed into, half of that."""
+
+
+_REST = 20
+"""A copy of the catalog is made again after so many times what making it took, at the earliest."""
 
 
 class ReadOnlyError(StateError):
@@ -52,9 +60,12 @@ class Store:
         self._static = static
         self._manager: ExperimentManager | None = None
         self._readers: OrderedDict[str, _Held] = OrderedDict()
+        self._files = self._bytes = 0
         self._lock = threading.Lock()
         self._syncing = threading.Lock()
         self._synced = -math.inf
+        self._copied: tuple[int, ...] | None = None
+        self._copy_again = 0.0
 
     @property
     def read_only(self) -> bool:
@@ -93,9 +104,26 @@ class Store:
         with self._syncing:  # one at a time: a page asks for five things at once, and the first look reads every folder
             if self._synced < asked:
                 began = time.monotonic()
-                self.manager._ask(lambda catalog: None)
+                self._bring_up_to_date()
                 self._synced = began
         return self.manager._ask(question, bring_up_to_date=False)
+
+    def _bring_up_to_date(self) -> None:
+        """Look for what is new; make a copy of the catalog anew if the file it was made from has changed.
+
+        The catalog is copied into memory where it cannot be written. Such a copy hears of new experiments and points,
+        as those are looked for in the folders, but not of an edit, which only the writable catalog is told.
+        """
+        began, mark, before = time.monotonic(), _mark(self.root / CATALOG_NAME), self._manager
+        if self._copied not in (None, mark) and began >= self._copy_again:
+            self._manager, self._copied = None, None
+        persistent = self.manager._ask(lambda catalog: catalog.persistent)
+        if persistent:
+            self._copied = None
+        elif self._copied is None:
+            self._copied = mark
+            self._copy_again = time.monotonic() + _REST * (time.monotonic() - began)
+        del before  # kept until now, so that the new catalog is not taken for the old one by its address
 
     def check_writable(self) -> None:
         """Refuse a change of a read-only root.
@@ -121,12 +149,31 @@ class Store:
         with self._lock:
             held = self._readers.setdefault(experiment_id, _Held())
             self._readers.move_to_end(experiment_id)
-            while len(self._readers) > _READERS:
-                self._readers.popitem(last=False)
         with held.lock:
-            held.refresh(self, experiment_id)
-            assert held.reader is not None
-            yield held.reader
+            try:
+                held.refresh(self, experiment_id)
+                assert held.reader is not None
+                yield held.reader
+            finally:
+                self._weigh(experiment_id, held)
+
+    def _weigh(self, experiment_id: str, held: _Held) -> None:
+        """Take account of what a reader holds by now, and let those go that were not asked for the longest."""
+        files, size = (0, 0) if held.reader is None else held.reader.held
+        with self._lock:
+            if self._readers.get(experiment_id) is not held:
+                return  # let go meanwhile
+            self._files += files - held.files
+            self._bytes += size - held.bytes
+            held.files, held.bytes = files, size
+            if held.reader is None:
+                del self._readers[experiment_id]
+            while len(self._readers) > 1 and (
+                len(self._readers) > _READERS or self._files > _FILES or self._bytes > _BYTES
+            ):
+                _, gone = self._readers.popitem(last=False)
+                self._files -= gone.files
+                self._bytes -= gone.bytes
 
     def folder_of(self, experiment_id: str) -> Path:
         """Return the folder of an experiment, by id or uid.
@@ -158,12 +205,21 @@ class Store:
         return [self.root / folder for folder in dict.fromkeys(folders[numbers[one]] for one in ids)]
 
 
+def _mark(path: Path) -> tuple[int, ...]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 class _Held:
     """A reader, and who has it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.reader: ExperimentReader | None = None
+        self.files = self.bytes = 0
 
     def refresh(self, store: Store, experiment_id: str) -> None:
         if self.reader is not None:

@@ -111,6 +111,11 @@ class SegmentReader:
         status = os.fstat(self._fd)
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
+    @property
+    def cached_bytes(self) -> int:
+        """What is kept of columns that were read, so that the next series need not read them again."""
+        return sum(column.nbytes for _, column in self._cache.values())
+
     def __enter__(self) -> Self:
         return self
 
