@@ -2,17 +2,28 @@ import { routeOf, type Route } from "./routes";
 
 class Router {
   #current: Route = $state.raw(routeOf(here()));
+  #home = $state(routeOf(here()).name === "experiments" ? here() : "/");
 
   /** The route that is shown. */
   get current(): Route {
     return this.#current;
   }
 
+  /** The address at which the table of experiments was shown last. */
+  get home(): string {
+    return this.#home;
+  }
+
   /** Goes to an address of the page; `replace` leaves no step for the back button. */
   navigate = (address: string, options: { replace?: boolean } = {}): void => {
     if (address !== here()) history[options.replace === true ? "replaceState" : "pushState"](null, "", address);
-    this.#current = routeOf(here());
+    this.#show();
   };
+
+  #show(): void {
+    this.#current = routeOf(here());
+    if (this.#current.name === "experiments") this.#home = here();
+  }
 
   /** Sets keys of the query (null takes one away) and leaves the others. */
   setQuery = (changes: Record<string, string | null>, options: { replace?: boolean } = {}): void => {
@@ -26,7 +37,7 @@ class Router {
 
   /** Follows the browser's back and forward, and plain clicks on links of the page. Returns what ends it. */
   start = (): (() => void) => {
-    const moved = () => (this.#current = routeOf(here()));
+    const moved = () => this.#show();
     const clicked = (event: MouseEvent) => {
       if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey) return;
       if (event.shiftKey || event.altKey) return;

@@ -5,6 +5,8 @@ import { Rows } from "./rows.svelte";
 import { Sparks } from "./sparks.svelte";
 import { view } from "./view.svelte";
 
+const duration = "duration_s";
+
 /** The lines of the table: experiments, or groups of them. Kept while other pages are shown. */
 class Table {
   readonly rows = new Rows();
@@ -70,8 +72,11 @@ class Table {
   /** Shows what the view asks for. */
   ask = (): void => {
     const params = JSON.parse(view.request) as Params;
-    if (this.grouped) this.groups.ask({ ...params, by: view.now.groups }, view.asked);
-    else this.rows.ask(params, view.asked);
+    if (this.grouped) {
+      const lasts = view.shown.some((column) => column.id === duration) ? [duration] : [];
+      const columns = [...view.asked, ...lasts];
+      this.groups.ask({ ...params, by: view.now.groups, columns }, columns);
+    } else this.rows.ask(params, view.asked);
   };
 
   refresh = (): Promise<void> => this.#source.refresh();
