@@ -38,6 +38,7 @@ export const icons = {
   minus: "M3 8h10",
   play: "M5 3.5v9l7-4.5z",
   pause: "M5.5 3.5v9M10.5 3.5v9",
+  image: "M2.5 3h11v10h-11zM3 11.5l3.5-4 2.5 3 1.5-1.5 3 3M10.5 6h.01",
 } as const;
 
 export type IconName = keyof typeof icons;
