@@ -7,6 +7,7 @@ edits does not count as one who records: an edit makes no crashed experiment loo
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.query.sync import read_entry
 from frameworm.experiment.recording.journal import JournalWriter, encode_event, now_ms
 from frameworm.experiment.recording.liveness import identity
-from frameworm.experiment.storage.catalog import Catalog, CatalogUnavailableError
+from frameworm.experiment.storage.catalog import Catalog
 from frameworm.experiment.storage.folder import LOGS, id_of, number_of, write_metadata
 
 
@@ -33,13 +34,37 @@ def edit(folder: Path, *events: dict[str, Any]) -> ExperimentInfo:
     Raises:
         StoreError: the folder cannot be read or written, or the catalog is locked for long; nothing was changed.
     """
-    number = number_of(folder.name)
-    assert number is not None
+    return edit_all([folder], *events)[0]
+
+
+def edit_all(folders: Sequence[Path], *events: dict[str, Any]) -> list[ExperimentInfo]:
+    """Add the same events to the records of some experiments of one root, with one change of the catalog for all.
+
+    Args:
+        folders: the experiments', one at least.
+        events: as for ``edit``.
+
+    Returns:
+        what is known of each now.
+
+    Raises:
+        StoreError: as for ``edit``; those before the one that it names were changed.
+    """
+    ids = [id_of(number) for folder in folders if (number := number_of(folder.name)) is not None]
+    assert len(ids) == len(folders) > 0
+    catalog = Catalog.open(folders[0].parent)
+    if catalog.persistent:
+        catalog.mark_stale(*ids)  # first: should this process die, the next reader looks into the folders
+    infos = [_edited(folder, events) for folder in folders]
+    if catalog.persistent:
+        catalog.upsert_many([entry for folder in folders if (entry := read_entry(folder)) is not None])
+    return infos
+
+
+def _edited(folder: Path, events: Sequence[dict[str, Any]]) -> ExperimentInfo:
+    """Write the events into a journal of their own; return what is known then."""
     reader = ExperimentReader(folder)
     try:
-        catalog = Catalog.open(folder.parent)
-        if catalog.persistent:
-            catalog.mark_stale(id_of(number))  # first: should this process die, the next reader looks into the folder
         writer = {**identity(), "role": "editor"}
         # Clocks of machines differ: what is said now must win over what was said before.
         t = max(now_ms(), reader.info.updated_ms)
@@ -49,8 +74,6 @@ def edit(folder: Path, *events: dict[str, Any]) -> ExperimentInfo:
         journal = JournalWriter(folder / LOGS, host, lambda: frames)
         journal.sync()
         journal.close()
-    except CatalogUnavailableError:
-        raise
     except OSError as error:
         if isinstance(error, StoreError):
             raise
@@ -58,7 +81,4 @@ def edit(folder: Path, *events: dict[str, Any]) -> ExperimentInfo:
     reader = ExperimentReader(folder)
     if reader.info.status not in ("running", "pending"):
         write_metadata(folder, reader.info)
-    entry = read_entry(folder)
-    if entry is not None and catalog.persistent:
-        catalog.upsert_many([entry])
     return reader.info

@@ -64,9 +64,12 @@ class TrashEntry:
         return self.path.name.rpartition("-")[0]
 
 
-def entries(root: Path) -> list[TrashEntry]:
-    """Return what is in the trash of a root, the newest first."""
-    found = [_entry(path, match) for path in _paths(root) if (match := _ENTRY.match(path.name))]
+def entries(root: Path, experiment_id: str | None = None) -> list[TrashEntry]:
+    """Return what is in the trash of a root, or of one experiment of it, the newest first."""
+    matches = [(path, match) for path in _paths(root) if (match := _ENTRY.match(path.name))]
+    if experiment_id is not None:
+        matches = [(path, m) for path, m in matches if id_of(number_of(m["folder"]) or 0) == experiment_id]
+    found = [_entry(path, match) for path, match in matches]
     return sorted(found, key=lambda entry: (-entry.deleted_ms, entry.path.name))
 
 
@@ -103,10 +106,9 @@ def restore(root: Path, experiment_id: str) -> list[Path]:
         StateError: something lies in its place; nothing was moved.
         StoreError: the root cannot be written.
     """
-    there = entries(root)
-    mine = [entry for entry in there if entry.experiment_id == experiment_id]
+    mine = entries(root, experiment_id)
     if not mine:
-        known = sorted({entry.experiment_id for entry in there})
+        known = sorted({entry.experiment_id for entry in entries(root)})
         if not known:
             raise ExperimentNotFoundError(f"the trash of {root} is empty")
         error = not_found(root / HIDDEN / TRASH, [experiment_id], known)

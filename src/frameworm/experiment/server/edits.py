@@ -49,7 +49,7 @@ class Restoration(BaseModel):
 @router.post("/experiments/edit")
 def edit(store: Opened, change: Edit) -> Json:
     """Edit experiments, running or ended: `{edited: [ids]}`."""
-    from frameworm.experiment.keeping.edit import edit as add_events
+    from frameworm.experiment.keeping.edit import edit_all
     from frameworm.experiment.texts import checked_tags, checked_text
 
     store.check_writable()
@@ -67,7 +67,7 @@ def edit(store: Opened, change: Edit) -> Json:
     if not events:
         raise InputError("nothing to change; give add_tags, remove_tags, note, name or description")
     folders = store.folders_of(change.ids)  # all of them, before anything is changed
-    return Json({"edited": [add_events(folder, *events).experiment_id for folder in folders]})
+    return Json({"edited": [info.experiment_id for info in edit_all(folders, *events)]})
 
 
 @router.post("/experiments/delete")

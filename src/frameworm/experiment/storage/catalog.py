@@ -154,12 +154,13 @@ class Catalog:
             for number, some in summaries.items():
                 cursor.executemany(insert, series_rows(number, some))  # type: ignore[arg-type]  # any iterable
 
-    def mark_stale(self, experiment_id: str) -> None:
-        """Have the next reader look into the experiment's folder."""
-        number = experiment_number(experiment_id)
-        statement = sa.update(experiments).where(experiments.c.number == number)
+    def mark_stale(self, *experiment_ids: str) -> None:
+        """Have the next reader look into the experiments' folders."""
+        numbers = [experiment_number(experiment_id) for experiment_id in experiment_ids]
         with self._begin(write=True) as connection:
-            connection.execute(statement.values(stale=True, fingerprint=""))
+            for some in _batches(numbers):
+                statement = sa.update(experiments).where(experiments.c.number.in_(some))
+                connection.execute(statement.values(stale=True, fingerprint=""))
 
     def remove(self, experiment_ids: Iterable[str]) -> None:
         """Forget experiments; ids that are not there are ignored. Their forks become stale."""
