@@ -231,6 +231,19 @@ def test_a_read_only_root_is_shown(serving: Serving, own_root: Path, read_only: 
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "read_only")
 
 
+def test_an_edit_is_seen_where_nothing_can_be_written(
+    serving: Serving, own_root: Path, read_only: Callable[[Path], Path]
+) -> None:
+    ExperimentManager(own_root).list_rows()
+    client = serving(read_only(own_root))
+    assert ids(client, q="'seen' in tags") == []
+    version = client.get("/api/v1/store").json()["version"]
+    client.app.state.store._copy_again = 0.0  # at once
+    ExperimentManager(own_root).add_tags("exp_002", "seen")
+    assert ids(client, q="'seen' in tags") == [2]
+    assert client.get("/api/v1/store").json()["version"] != version
+
+
 def test_the_page_and_the_manager_agree(client: TestClient, root: Path) -> None:
     query = "metrics.loss.min < 1 or 'good' in tags"
     frame = ExperimentManager(root).search_experiments(query)
