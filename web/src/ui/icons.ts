@@ -29,6 +29,7 @@ export const icons = {
   settings: "M2.5 5h6M11.5 5h2M2.5 11h2M7.5 11h6M10 3.5v3M6 9.5v3",
   info: "M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12Zm0-6.5V11M8 5h.01",
   warning: "M8 2.5 14 13H2L8 2.5ZM8 6.5v3M8 11.3h.01",
+  error: "M5.5 2h5L14 5.5v5L10.5 14h-5L2 10.5v-5L5.5 2ZM8 5v3.5M8 11h.01",
   note: "M3 2.5h10v11H3zM5.5 6h5M5.5 9h3",
   edit: "M3 13l.6-2.8L10.5 3.3l2.2 2.2-6.9 6.9L3 13Z",
   folder: "M2 4h4.5l1.5 1.5h6V13H2z",

@@ -78,10 +78,15 @@ export interface Change {
 
 export interface Alert {
   experiment_id: string;
+  /** The experiment's name. */
+  name: string;
+  /** Its place in the experiment's record; -1 where it could not be written. */
+  position: number;
   title: string;
   text: string;
-  level: string;
+  level: "info" | "warning" | "error";
   time_ms: number;
+  /** The rule of `alerts.yaml` that found it; null for one that the experiment raised. */
   rule: string | null;
 }
 

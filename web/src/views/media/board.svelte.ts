@@ -35,7 +35,17 @@ export class Board {
   /** All steps known so far. */
   readonly steps = $derived(unionOf([...this.#steps.values()]));
 
-  several = $state(false);
+  /** How many experiments stand side by side. */
+  count = $state(1);
+
+  get several(): boolean {
+    return this.count > 1;
+  }
+
+  /** Two: there is room for two rows beside each other. */
+  get pair(): boolean {
+    return this.count === 2;
+  }
 
   tell(row: string, steps: number[]): void {
     this.#steps.set(row, steps);
