@@ -1,6 +1,6 @@
 import { getJson, isAbort } from "../wire/api";
 import type { ConsoleMatches, ConsolePage } from "../wire/experiment";
-import { LogWindow, pageBytes } from "./window";
+import { aligned, LogWindow, pageBytes } from "./window";
 
 const hitsAtOnce = 500;
 
@@ -9,6 +9,8 @@ export class Console {
   log: LogWindow = $state.raw(new LogWindow());
   /** How many lines were put before those first loaded, less those taken away there. */
   shift = $state(0);
+  /** How many windows were begun. */
+  opened = $state(0);
   loaded = $state(false);
   error: unknown = $state.raw(null);
   search = $state("");
@@ -26,6 +28,7 @@ export class Console {
   }
 
   readonly lines: string[] = $derived(this.log.lines);
+  readonly widest: number = $derived(this.log.widest);
   readonly marked: number = $derived.by(() => {
     const hit = this.hits[this.hit];
     return hit === undefined ? -1 : this.log.lineAt(hit.byte);
@@ -39,28 +42,34 @@ export class Console {
   /** Begins a window at a byte. */
   toByte = (byte: number): Promise<void> => this.#open(Math.max(0, Math.floor(byte)));
 
-  #open = (from: number): Promise<void> =>
-    this.#once(async () => {
-      const page = await this.#page(from, pageBytes);
-      this.log = new LogWindow().after(page);
+  /** A new window takes the place of what is being loaded for the old one. */
+  #open = (from: number): Promise<void> => {
+    this.#control.abort();
+    this.#control = new AbortController();
+    this.#busy = false;
+    return this.#once(async (signal) => {
+      const page = await this.#page(from, pageBytes, signal);
+      this.log = new LogWindow().after(aligned(page));
       this.shift = 0;
+      this.opened++;
       this.loaded = true;
     });
+  };
 
   /** Loads what comes before or after the window. */
   grow = (end: "start" | "end"): Promise<void> =>
-    this.#once(async () => {
+    this.#once(async (signal) => {
       const before = this.log;
       if (end === "end") {
-        const page = await this.#page(before.to, pageBytes);
+        const page = await this.#page(before.to, pageBytes, signal);
         const next = before.after(page);
         const dropped = before.chunks.findIndex((chunk) => chunk === next.chunks[0]);
         this.shift -= before.chunks.slice(0, Math.max(0, dropped)).reduce((sum, one) => sum + one.lines.length, 0);
         this.log = next;
       } else if (!before.atStart) {
         const from = Math.max(0, before.from - pageBytes);
-        const page = await this.#page(from, before.from - from);
-        const next = before.before(page);
+        const page = await this.#page(from, before.from - from, signal);
+        const next = before.before(aligned(page));
         if (next !== before) this.shift += next.chunks[0]?.lines.length ?? 0;
         this.log = next;
       }
@@ -97,21 +106,22 @@ export class Console {
     this.#searchControl.abort();
   };
 
-  #page(from: number, limit: number): Promise<ConsolePage> {
-    return getJson<ConsolePage>(this.#path, { from, limit }, this.#control.signal);
+  #page(from: number, limit: number, signal: AbortSignal): Promise<ConsolePage> {
+    return getJson<ConsolePage>(this.#path, { from, limit }, signal);
   }
 
   /** One request at a time, so that windows join without a gap. */
-  async #once(work: () => Promise<void>): Promise<void> {
+  async #once(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
     if (this.#busy) return;
     this.#busy = true;
+    const control = this.#control;
     try {
-      await work();
+      await work(control.signal);
       this.error = null;
     } catch (error) {
       if (!isAbort(error)) this.error = error;
     } finally {
-      this.#busy = false;
+      if (control === this.#control) this.#busy = false;
     }
   }
 }

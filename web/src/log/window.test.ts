@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { LogWindow } from "./window";
+import { LogWindow, aligned } from "./window";
 
 const page = (from: number, text: string, size: number) => ({ from, to: from + text.length, size, text });
 
@@ -45,4 +45,12 @@ test("a byte leads to its line, in text of any width", () => {
 
 test("line ends of Windows are line ends", () => {
   expect(new LogWindow().after(page(0, "a\r\nb\r\n", 6)).lines).toEqual(["a", "b"]);
+});
+
+test("half a line at the beginning is left out, but for one as long as the page", () => {
+  const half = { from: 10, to: 17, size: 99, text: "é1\nab\n", begins: false };
+  expect(aligned(half)).toMatchObject({ from: 14, to: 17, text: "ab\n" });
+  expect(aligned({ ...half, begins: true })).toMatchObject({ from: 10, text: "é1\nab\n" });
+  expect(aligned({ ...half, text: "long\n" }).from).toBe(10);
+  expect(aligned({ ...half, text: "longer" }).from).toBe(10);
 });

@@ -7,6 +7,8 @@ export interface Chunk {
   from: number;
   to: number;
   lines: string[];
+  /** Characters of its longest line. */
+  widest: number;
 }
 
 export interface Page {
@@ -41,6 +43,10 @@ export class LogWindow {
 
   get lines(): string[] {
     return this.chunks.flatMap((chunk) => chunk.lines);
+  }
+
+  get widest(): number {
+    return Math.max(0, ...this.chunks.map((chunk) => chunk.widest));
   }
 
   get atStart(): boolean {
@@ -87,10 +93,21 @@ export class LogWindow {
   }
 }
 
+/**
+ * A page that begins inside a line without the rest of that line, so that no row is half a line; of a line as long as
+ * the page the part is kept.
+ */
+export function aligned(page: Page & { begins?: boolean }): Page {
+  const end = page.begins === false ? page.text.indexOf("\n") + 1 : 0;
+  if (end === 0 || end === page.text.length) return page;
+  const text = page.text.slice(end);
+  return { ...page, from: page.to - bytesOf(text), text }; // counted from the end: what is left out may be half a character
+}
+
 function chunkOf(page: Page): Chunk {
-  const lines = page.text.split("\n");
+  const lines = page.text.split("\n").map((line) => (line.endsWith("\r") ? line.slice(0, -1) : line));
   if (lines.at(-1) === "") lines.pop();
-  return { from: page.from, to: page.to, lines: lines.map((line) => (line.endsWith("\r") ? line.slice(0, -1) : line)) };
+  return { from: page.from, to: page.to, lines, widest: lines.reduce((most, line) => Math.max(most, line.length), 0) };
 }
 
 /** The lines of a chunk that begin before a byte. */
@@ -102,7 +119,7 @@ function until(chunk: Chunk, byte: number): Chunk {
     at += bytesOf(line) + 1;
     return begins >= byte;
   });
-  return kept < 0 ? { ...chunk, to: byte } : { from: chunk.from, to: byte, lines: chunk.lines.slice(0, kept) };
+  return { ...chunk, to: byte, lines: kept < 0 ? chunk.lines : chunk.lines.slice(0, kept) };
 }
 
 const encoder = new TextEncoder();

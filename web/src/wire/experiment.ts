@@ -83,6 +83,8 @@ export interface ConsolePage {
   to: number;
   size: number;
   text: string;
+  /** A line begins at `from`. */
+  begins: boolean;
   live: boolean;
 }
 
