@@ -32,7 +32,7 @@ Ids = Annotated[str, Query(description="ids or uids, separated by commas, or a J
 Metric = Annotated[str, Query(min_length=1, description="its name; `loss@val` is short for a context")]
 Context = Annotated[str, Query(description="train, val, …; empty: the default one; `*`: all")]
 Buckets = Annotated[int, Query(ge=2, le=20_000, description="at most so many points a series")]
-X = Annotated[str, Query(description="step, epoch, relative, time or metric:&lt;name&gt;")]
+X = Annotated[str, Query(description="step, epoch, relative, time, or metric: and the name of one")]
 Low = Annotated[str, Query(alias="from", description="smallest x; empty for no bound")]
 High = Annotated[str, Query(alias="to", description="largest x; empty for no bound")]
 
