@@ -498,7 +498,9 @@ def test_a_signal_while_packages_are_installed_leaves_nothing(project: Project, 
         )
         asked, _ = index.accept()
         with asked:
-            ended(process, number)
+            process.send_signal(number)
+            assert b"Installing 1 package into " in process.communicate(timeout=60)[1]
+            assert process.returncode == 128 + number
             asked.settimeout(60)
             while asked.recv(65536):  # until pip is gone
                 pass

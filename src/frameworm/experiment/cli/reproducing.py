@@ -106,6 +106,12 @@ def _watcher(stack: ExitStack, output: bool) -> Watcher:
         def __init__(self) -> None:
             self._advance: Any = None
 
+        def installing(self, packages: int, folder: Path) -> None:
+            click.echo(
+                f"Installing {count(packages, 'package')} into {inert(str(folder))}; once, for the next time too",
+                err=True,
+            )
+
         def prepared(self, prepared: Prepared) -> None:
             _show_prepared(Screen(), prepared)
             sys.stdout.flush()

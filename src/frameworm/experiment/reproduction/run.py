@@ -39,6 +39,9 @@ _SEED = re.compile(r"(^|[._-])seeds?$", re.IGNORECASE)
 class Watcher:
     """Told how a reproduction goes; this one does nothing with it."""
 
+    def installing(self, packages: int, folder: Path) -> None:
+        """A virtual environment is being made, which may take minutes."""
+
     def prepared(self, prepared: Prepared) -> None:
         """All is laid out and about to be run."""
 
@@ -82,7 +85,7 @@ def reproduce(
         if venv:
             from frameworm.experiment.reproduction.venv import make_venv
 
-            python = make_venv(original.info, exp_dir, layout)
+            python = make_venv(original.info, exp_dir, layout, watcher.installing)
         here = surround(original.info, layout, python)
         words = command_here(command, python, settings, layout)
         cwd = find_cwd(command, original.info.code.get("script"), layout)

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from frameworm.experiment.errors import ReproductionError
@@ -27,7 +27,9 @@ _OWN = Path(__file__).parents[2]
 _LINES_SHOWN = 6
 
 
-def make_venv(info: ExperimentInfo, exp_dir: Path, layout: Layout) -> str:
+def make_venv(
+    info: ExperimentInfo, exp_dir: Path, layout: Layout, installing: Callable[[int, Path], None] | None = None
+) -> str:
     """Return the interpreter of a virtual environment with the recorded packages; made if it is not there already.
 
     Packages that were installed as editable cannot be installed again: they are imported from the laid-out code, or
@@ -50,6 +52,8 @@ def make_venv(info: ExperimentInfo, exp_dir: Path, layout: Layout) -> str:
     with _locked(folder):
         if not (folder / _COMPLETE).exists():
             shutil.rmtree(folder, ignore_errors=True)
+            if installing is not None:
+                installing(len(wanted), folder)
             try:
                 _install(python, folder, wanted, info)
                 _add_paths(folder, paths)
