@@ -17,10 +17,11 @@ from types import FrameType
 
 import uvicorn
 
-from frameworm.experiment.errors import FramewormWarning, InputError, StoreError
+from frameworm.experiment.errors import ExperimentError, FramewormWarning, InputError, StoreError
 from frameworm.experiment.server.app import create_app
 from frameworm.experiment.server.live import Live
 from frameworm.experiment.server.security import own_names
+from frameworm.experiment.server.store import Store
 from frameworm.experiment.storage.folder import experiment_folders
 
 PORT = 6780
@@ -92,9 +93,16 @@ def serve(
         app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2, server_header=False
     )
     ready(address)
+    threading.Thread(target=_warm, args=(app.state.store,), daemon=True).start()
     if browse and has_display():
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     _Server(config, app.state.live).run(sockets=[sock])
+
+
+def _warm(store: Store) -> None:
+    """Import what the first question needs, and look through the folders, while the browser loads the page."""
+    with contextlib.suppress(ExperimentError, OSError):  # whoever asks is told
+        store.ask(lambda catalog: None)
 
 
 def has_display() -> bool:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 from fastapi import Depends, Request
 
 from frameworm.experiment.errors import ExperimentNotFoundError, StateError, StoreError
-from frameworm.experiment.manager import ExperimentManager
-from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.storage.folder import CATALOG_NAME
 
 if TYPE_CHECKING:
+    from frameworm.experiment.manager import ExperimentManager
+    from frameworm.experiment.query.read import ExperimentReader
     from frameworm.experiment.storage.catalog import Catalog
 
 _T = TypeVar("_T")
@@ -91,6 +91,8 @@ class Store:
             StoreNotFoundError: there is no such folder, yet.
         """
         if self._manager is None:
+            from frameworm.experiment.manager import ExperimentManager  # with NumPy: after the page is there
+
             self._manager = ExperimentManager(self.root)
         return self._manager
 
@@ -222,6 +224,8 @@ class _Held:
         self.files = self.bytes = 0
 
     def refresh(self, store: Store, experiment_id: str) -> None:
+        from frameworm.experiment.query.read import ExperimentReader
+
         if self.reader is not None:
             try:
                 self.reader.refresh()
