@@ -86,7 +86,7 @@ export interface Alert {
   text: string;
   level: "info" | "warning" | "error";
   time_ms: number;
-  /** The rule of `alerts.yaml` that found it; null for one that the experiment raised. */
+  /** The rule of `alerts.yaml` that found it; "" or null for one that the experiment raised. */
   rule: string | null;
 }
 
