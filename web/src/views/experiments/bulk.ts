@@ -16,7 +16,7 @@ const archived = "archived";
 export async function toggleAll(): Promise<void> {
   if (selection.size > 0) return selection.set([]);
   try {
-    const params = { ...(JSON.parse(view.request) as Params), columns: [], limit: atOnce };
+    const params = { ...(JSON.parse(view.list) as Params), limit: atOnce };
     let cursor: string | null = null;
     do {
       const page: TablePage = await getJson<TablePage>("/experiments", { ...params, cursor });

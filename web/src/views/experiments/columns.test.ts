@@ -37,13 +37,13 @@ test("a sparkline's metric and context", () => {
 
 test("the usual columns: losses first, the name pinned", () => {
   const usual = usualColumns(infos);
-  expect(usual.map((column) => column.id).slice(4)).toEqual([
+  expect(usual.map((column) => column.id).slice(5)).toEqual([
     "spark.val_loss",
     "metrics.val_loss",
     "metrics.fid",
-    "tags",
     "config.lr",
   ]);
+  expect(usualColumns([]).map((column) => column.id)).toEqual(usual.slice(0, 5).map((column) => column.id));
   expect(usual.filter((column) => column.pinned).map((column) => column.id)).toEqual(["name"]);
 });
 

@@ -105,7 +105,10 @@ export function canGroup(id: string): boolean {
   return ["project", "status", "tags", "git_hash", "git_branch", "git_dirty"].includes(id) || id.startsWith("config.");
 }
 
-/** Columns to begin with: the fields, the metrics and params that most experiments have, losses first. */
+/**
+ * Columns to begin with: the fields, then the metrics and params that most experiments have, losses first. Before
+ * those are told there are the fields alone, and the others come in to the right of them.
+ */
 export function usualColumns(infos: readonly ColumnInfo[]): ShownColumn[] {
   const most = (group: string, count: number) =>
     infos
@@ -120,8 +123,8 @@ export function usualColumns(infos: readonly ColumnInfo[]): ShownColumn[] {
       .map(({ info }) => info.id);
   const metrics = most("metrics", 3);
   const spark = metrics.slice(0, 1).map((id) => id.replace(/^metrics\./, "spark."));
-  const fields = ["name", "status", "created_at", "duration_s"];
-  const ids = [...fields, ...spark, ...metrics, "tags", ...most("config", 4)];
+  const fields = ["name", "status", "created_at", "duration_s", "tags"];
+  const ids = [...fields, ...spark, ...metrics, ...most("config", 4)];
   return ids.map((id) => ({ id, width: null, pinned: id === "name" }));
 }
 

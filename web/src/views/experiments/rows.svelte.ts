@@ -16,6 +16,7 @@ export class Rows {
   #tick = $state(0);
   #cache = new PageCache<Row>(pageSize, mostPages);
   #asked = "";
+  #listed = "";
   #params: Params = {};
   #columns: readonly string[] = [];
   #places: ReadonlyMap<string, number> = $state.raw(new Map<string, number>());
@@ -65,14 +66,18 @@ export class Rows {
     return [...this.#cache.entries()].sort(([a], [b]) => a - b).map(([, row]) => row);
   }
 
-  /** Shows another list: from its first page on, once that is there. */
+  /** Shows another list, from its first page on, or other columns of the same, once they are there. */
   ask = (params: Params, columns: readonly string[]): void => {
     const asked = JSON.stringify(params);
     if (asked === this.#asked) return;
+    const { columns: _, ...list } = params;
+    const listed = JSON.stringify(list);
+    const again = listed === this.#listed && this.#known;
     this.#asked = asked;
+    this.#listed = listed;
     this.#params = params;
     this.#columns = columns;
-    void this.#load(0, pageSize);
+    void (again ? this.refresh() : this.#load(0, pageSize));
   };
 
   /** The same list again, as it is now. */

@@ -71,7 +71,7 @@ class Table {
 
   /** Shows what the view asks for. */
   ask = (): void => {
-    const params = JSON.parse(view.request) as Params;
+    const params = { ...(JSON.parse(view.list) as Params), columns: view.asked };
     if (this.grouped) {
       const lasts = view.shown.some((column) => column.id === duration) ? [duration] : [];
       const columns = [...view.asked, ...lasts];

@@ -33,12 +33,11 @@ class View {
     this.shown.map((column) => column.id).filter((id) => !rowFields.has(id) && !id.startsWith("spark.")),
   );
 
-  /** What is asked of the server, as text: it is equal exactly if the same is asked. */
-  request: string = $derived(
+  /** Which experiments are asked for, in which order, as text: it is equal exactly if the same ones are. */
+  list: string = $derived(
     JSON.stringify({
       q: filterQuery(this.now) || undefined,
       sort: sortNames(this.now.sorts),
-      columns: this.asked,
       archived: this.now.archived || undefined,
       project: this.now.project ?? undefined,
     }),
@@ -48,11 +47,6 @@ class View {
   filtered: boolean = $derived(
     this.now.query !== "" || this.now.statuses.length > 0 || this.now.tags.length > 0 || this.now.project !== null,
   );
-
-  /** Whether the columns that there are have been told. */
-  get ready(): boolean {
-    return this.#infos !== null || this.now.columns !== null;
-  }
 
   get truncated(): boolean {
     return this.#truncated;
