@@ -3,7 +3,7 @@
 export type XKind = "number" | "relative" | "time";
 
 const MINUS = "\u2212";
-const dash = (text: string): string => text.replace("-", MINUS);
+const dash = (text: string): string => text.replaceAll("-", MINUS);
 
 /** A value in at most `digits` significant digits; large and small ones with an exponent. */
 export function formatNumber(v: number, digits = 4): string {
