@@ -190,8 +190,10 @@ def _starts(edges: NDArray[np.int64], limit: int) -> NDArray[np.intp]:
     if len(edges) - 1 <= limit:
         return np.arange(len(edges) - 1)
     even = 1 + (total - 1) * np.arange(limit - 1) // (limit - 1)
-    starts: NDArray[np.intp] = np.append(0, np.searchsorted(edges[:-1], even).clip(max=len(edges) - 2))
-    return starts[np.append(True, starts[1:] > starts[:-1])]  # np.unique hashes: ten times the time
+    starts = np.append(0, np.searchsorted(edges[:-1], even).clip(max=len(edges) - 2))
+    # Not ``np.unique``, which hashes: ten times the time.
+    distinct: NDArray[np.intp] = starts[np.append(True, starts[1:] > starts[:-1])]
+    return distinct
 
 
 def joined(parts: Sequence[Points]) -> Points:
