@@ -85,7 +85,7 @@ test("gaps, and what a log axis cannot show", () => {
 test("a crowd's pixels reach from min to max, in the right column", () => {
   const r = makeRaster(4, 10);
   const f = (...v: number[]) => Float64Array.from(v);
-  paintLine(r, f(0.5, 2.5), f(2, 8), f(1, 8), f(4, 8), [255, 0, 0], 1, 1);
+  paintLine(r, f(0.5, 2.5), f(2, 8), f(1, 8), f(4, 8), [255, 0, 0], 1);
   const alpha = (x: number, y: number) => r.pixels[(y * 4 + x) * 4 + 3]!;
   expect(alpha(0, 1)).toBeGreaterThan(0);
   expect(alpha(0, 3)).toBe(255);

@@ -2,7 +2,7 @@
 import { rgbOf } from "./colour";
 import { fraction } from "./range";
 import { placesOf, type Places, type Scales } from "./project";
-import { makeRaster, paintDot, paintLine, type Raster } from "./raster";
+import { makeRaster, paintDot, paintLine, type Raster, type Rgb } from "./raster";
 import type { Line, View } from "./series";
 
 /** A place on a canvas, in its pixels. */
@@ -35,12 +35,19 @@ export const AREAS = 6;
 export const STROKES = 32;
 const FAINT = 0.22;
 
-export function paint(ctx: CanvasRenderingContext2D, picture: Picture, frame: Frame, ratio: number): void {
+/** @param surface colour of what is below, as `#rrggbb` */
+export function paint(
+  ctx: CanvasRenderingContext2D,
+  picture: Picture,
+  frame: Frame,
+  ratio: number,
+  surface: string,
+): void {
   ctx.save();
   ctx.beginPath();
   ctx.rect(frame.left, frame.top, frame.width, frame.height);
   ctx.clip();
-  if (picture.lines.length > STROKES) paintCrowd(ctx, picture, frame, ratio);
+  if (picture.lines.length > STROKES) paintCrowd(ctx, picture, frame, ratio, rgbOf(surface));
   else paintFew(ctx, picture, frame, ratio);
   ctx.restore();
 }
@@ -181,6 +188,7 @@ function paintCrowd(
   { lines, view, scales }: Picture,
   frame: Frame,
   ratio: number,
+  surface: Rgb,
 ): void {
   const width = Math.round(frame.width);
   const height = Math.round(frame.height);
@@ -190,13 +198,15 @@ function paintCrowd(
   lines.forEach((line, i) => {
     if (!smoothed(line)) return;
     const p = all[i]!;
-    paintLine(raster, p.x, p.raw, p.top, p.bottom, rgbOf(line.colour), FAINT / 2, ratio);
+    // Pale but not translucent: blending so many pixels takes three times as long, and a hundred would be mud.
+    const pale = rgbOf(line.colour).map((c, k) => surface[k]! + (c - surface[k]!) * FAINT) as unknown as Rgb;
+    paintLine(raster, p.x, p.raw, p.top, p.bottom, pale, ratio);
   });
   lines.forEach((line, i) => {
     const p = all[i]!;
     const colour = rgbOf(line.colour);
     const ends = smoothed(line) || line.band ? ([p.y, p.y] as const) : ([p.top, p.bottom] as const);
-    paintLine(raster, p.x, p.y, ...ends, colour, 1, 1.1 * ratio);
+    paintLine(raster, p.x, p.y, ...ends, colour, 1.1 * ratio);
     for (let k = 0; k < p.x.length; k++) if (isolated(p, k)) paintDot(raster, p.x[k]!, p.y[k]!, colour, 3 * ratio);
   });
   // Through a canvas of its own, since putImageData would wipe the grid below.

@@ -71,13 +71,14 @@ export class Plot {
     this.#u.setSize({ width, height });
   }
 
-  /** Shows a place under the pointer, of this or of another chart. */
-  hover(hover: Hover | null): void {
-    this.#overlay.draw(this.#picture, hover, this.place, this.#ink.surface, this.#ink.text);
+  /** Shows a place under the pointer, which is over this chart or, if it `follows`, over another one. */
+  hover(hover: Hover | null, follows: boolean): void {
+    this.#overlay.draw(this.#picture, hover, this.place, this.#ink, follows);
   }
 
   destroy(): void {
     this.#u.over.removeEventListener("wheel", this.#wheel);
+    this.#overlay.destroy();
     this.#u.destroy();
   }
 
@@ -156,7 +157,7 @@ export class Plot {
 
   #paint(u: uPlot): void {
     if (!this.#picture) return;
-    paint(u.ctx, this.#picture, u.bbox as Frame, devicePixelRatio);
+    paint(u.ctx, this.#picture, u.bbox as Frame, devicePixelRatio, this.#ink.surface);
     paintMarks(u.ctx, this.#picture, u.bbox as Frame, this.#ink);
   }
 

@@ -100,7 +100,9 @@ export function viewOf(lines: readonly Line[], o: ViewOptions): View | null {
     o.xScale,
   );
   if (!all) return null;
-  const x = o.x ?? (all[0] === all[1] ? padded(all, o.xScale) : all);
+  // Lines go from edge to edge; lone points would be cut in halves there.
+  const lone = lines.every((l) => l.x.length <= 1);
+  const x = o.x ?? (lone || all[0] === all[1] ? padded(all, o.xScale) : all);
   if (o.y) return { x, y: o.y };
   const arrays: Float64Array[] = [];
   for (const l of lines) {

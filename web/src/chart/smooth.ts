@@ -28,6 +28,8 @@ export function ema(x: Float64Array, y: Float64Array, weight: number, unit: numb
   let sum = 0;
   let total = 0;
   let before = NaN;
+  let keep = weight;
+  let lastGap = 1;
   for (let i = 0; i < y.length; i++) {
     const v = y[i]!;
     if (!Number.isFinite(v)) {
@@ -35,7 +37,9 @@ export function ema(x: Float64Array, y: Float64Array, weight: number, unit: numb
       continue;
     }
     const gap = unit > 0 && !Number.isNaN(before) ? Math.abs(x[i]! - before) / unit : 1;
-    const keep = Math.pow(weight, gap);
+    // Mostly the same gap again.
+    if (gap !== lastGap) keep = Math.pow(weight, gap);
+    lastGap = gap;
     sum = keep * sum + (1 - weight) * v;
     total = keep * total + (1 - weight);
     out[i] = total > 0 ? sum / total : v;

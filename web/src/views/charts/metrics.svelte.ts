@@ -43,7 +43,7 @@ export class MetricList {
       this.all = found.metrics
         .map((m) => ({ ...m, contexts: m.contexts.filter((c) => (c === SYSTEM) === system) }))
         .filter((m) => m.contexts.length > 0);
-      this.total = found.total;
+      this.total = found.total - (found.metrics.length - this.all.length);
       this.status = "ready";
       this.error = null;
     } catch (error) {

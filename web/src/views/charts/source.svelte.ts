@@ -38,6 +38,7 @@ export class ChartSource {
   #zoom = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #zoomed = 0;
+  #window: Range | null = null;
   /** Changed experiments not fetched yet: a request that is overtaken hands them on. */
   #stale = new Set<string>();
 
@@ -93,6 +94,10 @@ export class ChartSource {
       return;
     }
     if (asked.groups || this.whole.every((p) => p.exact)) return;
+    // New points behind a window that is fetched already change nothing in it.
+    const same = this.#fine.length === this.whole.length && this.#window?.every((v, i) => v === window[i]);
+    if (same && this.whole.every((p) => p.x.at(-1)! > window[1])) return;
+    this.#window = window;
     const moving = performance.now() - this.#zoomed < SETTLE_MS;
     this.#zoomed = performance.now();
     if (moving) this.#timer = setTimeout(() => void this.#refine(asked, window), SETTLE_MS);
