@@ -187,6 +187,16 @@ def test_sparklines_go_from_first_to_last(client: TestClient) -> None:
     assert client.get("/api/v1/sparklines", params={**parameters, "ids": ",".join(["a"] * 501)}).status_code == 422
 
 
+def test_sparklines_of_others_come_though_one_cannot_be_read(serving: Serving, own_root: Path) -> None:
+    client = serving(own_root)
+    assert client.get("/api/v1/store").json()["total"] == 5
+    folder = next(own_root.glob("exp_001*"))
+    for path in [*folder.glob("logs/*"), folder / "metadata.json"]:
+        path.unlink()
+    answer = client.get("/api/v1/sparklines", params={"metric": "loss", "ids": "exp_001,exp_003"})
+    assert (answer.status_code, answer.json()["lines"]) == (200, {"exp_003": ["Infinity"]})
+
+
 def test_how_far_one_is_that_runs(serving: Serving, tmp_path: Path) -> None:
     exp = Experiment(name="live", root_dir=tmp_path, capture_console=False, system_metrics_s=0)
     with exp:

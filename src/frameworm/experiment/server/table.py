@@ -13,7 +13,13 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from frameworm import __version__
-from frameworm.experiment.errors import ExperimentNotFoundError, InputError, MetricNotFoundError, StoreNotFoundError
+from frameworm.experiment.errors import (
+    ExperimentNotFoundError,
+    InputError,
+    MetricNotFoundError,
+    StoreError,
+    StoreNotFoundError,
+)
 from frameworm.experiment.server.delivery import Json
 from frameworm.experiment.server.store import Opened, Store
 
@@ -203,7 +209,11 @@ def sparklines(
         raise InputError(f"{len(wanted)} ids; at most {MOST_IDS} are allowed at once")
     lines = {}
     for one in wanted:
-        with contextlib.suppress(MetricNotFoundError, ExperimentNotFoundError), store.reading(one) as reader:
+        # One that cannot be read must not take the lines of all others with it.
+        with (
+            contextlib.suppress(MetricNotFoundError, ExperimentNotFoundError, StoreError),
+            store.reading(one) as reader,
+        ):
             lines[one] = reader.read_downsampled(metric, context or None, points=n).last.tolist()
     return Json({"metric": metric, "lines": lines})
 
