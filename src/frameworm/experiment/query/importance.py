@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FEWEST = 10
 """Experiments: of fewer, a fold holds one."""
 MOST = 1_000
-"""Experiments: 50 params of so many take some seconds."""
+"""Experiments: 50 params of so many take 5 s."""
 MOST_PARAMS = 200
 
 _FOLDS, _SHUFFLES, _TREES = 5, 5, 100
@@ -167,7 +167,9 @@ def _shuffled(x: Floats, y: Floats) -> tuple[Floats, float]:
     y = y / (float(np.abs(y).max()) or 1.0)
     errors, worse = 0.0, np.zeros((_SHUFFLES, count))
     for learnt, held in KFold(_FOLDS, shuffle=True, random_state=0).split(x):
-        forest = RandomForestRegressor(_TREES, random_state=0, min_samples_leaf=2)
+        forest = RandomForestRegressor(
+            _TREES, random_state=0, min_samples_leaf=2, max_features=max(1 / 3, min(1.0, 5 / count))
+        )
         forest.fit(x[learnt], y[learnt])
         residual = float(((forest.predict(x[held]) - y[held]) ** 2).sum())
         errors += residual
