@@ -10,7 +10,7 @@ const labels = (...args: Parameters<typeof ticks>) => ticks(...args).map((t) => 
 test.each([
   [0.1234567, "0.1235"],
   [1234567, "1.235e6"],
-  [-0.00001, "−1e-5"],
+  [-0.00001, "−1e−5"],
   [100000, "100000"],
   [0, "0"],
   [NaN, "NaN"],
