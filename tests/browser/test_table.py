@@ -1,0 +1,212 @@
+"""The table of experiments: order, query, groups, columns, selection, edits with undo, links that show the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+
+from frameworm.experiment import ExperimentManager
+
+
+def grid(page: Page) -> Locator:
+    """The table, as soon as its first row is there."""
+    table = page.get_by_role("grid", name="Experiments")
+    expect(table.get_by_role("row").nth(1).get_by_role("link")).to_be_visible()
+    return table
+
+
+def names(page: Page) -> list[str]:
+    """The names of the first ten rows, from the top."""
+    lines = [page.locator(f"#line-{place} a.name") for place in range(10)]
+    return [line.inner_text() for line in lines if line.count()]
+
+
+def count(page: Page, text: str | re.Pattern[str]) -> None:
+    expect(page.get_by_role("toolbar", name="Selected experiments")).to_contain_text(text)
+
+
+def test_rows_beyond_the_screen_come_as_it_is_scrolled(many, visit) -> None:
+    page = visit(many).open()
+    table = grid(page)
+    count(page, "1,000 experiments")
+    expect(table).to_have_attribute("aria-rowcount", "1001")
+    assert names(page)[0] == "run 1000"
+    assert table.get_by_role("row").count() < 100
+    table.evaluate("(table) => table.scrollTo(0, table.scrollHeight)")
+    expect(page.locator("#line-999 a.name")).to_have_text("run 1")
+
+
+def test_a_click_on_a_column_sorts_and_another_turns_it(many, visit) -> None:
+    page = visit(many).open()
+    head = grid(page).get_by_role("columnheader", name=re.compile("^val_loss"))
+    head.get_by_role("button").first.click()
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    expect(page).to_have_url(re.compile(r"sort=metrics\.val_loss"))
+    first = names(page)
+    head.get_by_role("button").first.click()
+    expect(head).to_have_attribute("aria-sort", "descending")
+    expect(page.locator("#line-0 a.name")).not_to_have_text(first[0])
+
+
+def test_a_query_narrows_and_one_that_is_wrong_shows_where(many, visit) -> None:
+    visitor = visit(many)
+    visitor.allow("400")
+    page = visitor.open()
+    grid(page)
+    query = page.get_by_role("combobox", name="Query")
+    query.fill("config.training.lr < 0.1 and 'mnist' in tags")
+    count(page, "of 1,000")
+    expect(page).to_have_url(re.compile("q=config.training.lr"))
+    expect(page.get_by_role("grid")).to_have_attribute("aria-busy", "false")
+    count(page, re.compile(r"^\d\d experiments"))
+    shown = page.get_by_role("toolbar", name="Selected experiments").inner_text()
+    query.fill("status == ")
+    query.press("Enter")
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(query).to_have_attribute("aria-invalid", "true")
+    assert page.locator(".mirror .before").inner_text(timeout=5000).rstrip() == "status =="
+    assert page.get_by_role("toolbar", name="Selected experiments").inner_text() == shown  # what fitted before stays
+    page.get_by_role("button", name="Clear the query").click()
+    count(page, "1,000 experiments")
+
+
+def test_completions_name_what_there_is(many, visit) -> None:
+    page = visit(many).open()
+    grid(page)
+    query = page.get_by_role("combobox", name="Query")
+    query.press_sequentially("config.training.l")
+    option = page.get_by_role("option").filter(has_text="config.training.lr")
+    expect(option.first).to_be_visible()
+    query.press("Tab")
+    expect(query).to_have_value(re.compile(r"^config\.training\.lr\b"))
+
+
+def test_groups_show_means_and_open(many, visit) -> None:
+    page = visit(many).open("/?group=tags")
+    count(page, "2 groups of")
+    row = page.get_by_role("row").filter(has_text="mnist").first
+    expect(row).to_contain_text("±")
+    row.click()
+    expect(row).to_have_attribute("aria-expanded", "true")
+    expect(page.get_by_role("row").filter(has_text="run ").first).to_be_visible()
+
+
+def test_columns_are_chosen(many, visit) -> None:
+    page = visit(many).open()
+    head = grid(page).get_by_role("columnheader")
+    page.get_by_role("button", name="Columns").click()
+    page.get_by_role("combobox", name="Search columns").fill("model.q7")
+    page.get_by_role("option", name=re.compile("model.q7")).click()
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(re.compile(r"columns=.*model\.q7"))
+    page.get_by_role("grid").evaluate("(table) => table.scrollTo(table.scrollWidth, 0)")
+    expect(head.filter(has_text="model.q7")).to_be_visible()
+
+
+def test_a_selection_lasts_through_a_sort_a_visit_elsewhere_and_a_reload(many, visit) -> None:
+    page = visit(many).open()
+    grid(page)
+    for place in (0, 2):
+        page.locator(f"#line-{place}").get_by_role("checkbox").click()
+    count(page, "2 selected")
+    expect(page).to_have_url(re.compile("selected=exp_1000%2Cexp_998"))
+    page.get_by_role("columnheader", name=re.compile("^val_loss")).get_by_role("button").first.click()
+    count(page, "2 selected")
+    page.locator("#line-0 a.name").click()
+    expect(page).to_have_url(re.compile("/experiments/exp_"))
+    page.go_back()
+    count(page, "2 selected")
+    page.reload()
+    count(page, "2 selected")
+
+
+def test_a_link_shows_the_same_to_another_visitor(many, visit) -> None:
+    page = visit(many).open()
+    grid(page)
+    page.get_by_role("combobox", name="Query").fill("config.training.lr < 0.2")
+    count(page, "of 1,000")
+    page.get_by_role("columnheader", name=re.compile("^val_loss")).get_by_role("button").first.click()
+    expect(page).to_have_url(re.compile("sort="))
+    expect(page.get_by_role("grid")).to_have_attribute("aria-busy", "false")
+    shown = names(page)
+    other = visit(many).open(page.url.removeprefix(many.address))
+    count(other, "of 1,000")
+    expect(other.locator("#line-0 a.name")).to_have_text(shown[0])
+    assert names(other) == shown
+
+
+def test_a_view_is_kept_by_name(many, visit) -> None:
+    visitor = visit(many)
+    page = visitor.open("/?q=config.training.lr%20%3C%200.2")
+    count(page, "of 1,000")
+    page.get_by_role("button", name="Views").click()
+    field = page.get_by_role("textbox", name=re.compile("name", re.IGNORECASE))
+    field.fill("small rates")
+    field.press("Enter")
+    again = visitor.open()
+    count(again, "1,000 experiments")
+    again.get_by_role("button", name="Views").click()
+    again.get_by_text("small rates").click()
+    expect(again).to_have_url(re.compile("q=config.training.lr"))
+
+
+def test_tags_are_given_and_taken_back_in_the_folder(own_root: Path, serve, visit) -> None:
+    page = visit(serve(own_root)).open("/?selected=exp_001,exp_002")
+    bar = page.get_by_role("toolbar", name="Selected experiments")
+    bar.get_by_role("button", name="Tag", exact=True).click()
+    page.get_by_label("Add a tag to 2 experiments").fill("chosen, good")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_role("button", name="Remove the tag chosen")).to_be_visible()
+    manager = ExperimentManager(own_root)
+    assert [manager.get_experiment(one)["tags"] for one in ("exp_001", "exp_002", "exp_003")] == [
+        ["chosen", "good"],
+        ["chosen", "good"],
+        [],
+    ]
+    page.get_by_role("button", name="Remove the tag good").click()
+    expect(page.get_by_role("button", name="Remove the tag good")).to_have_count(0)
+    assert manager.get_experiment("exp_001")["tags"] == ["chosen"]
+
+
+def test_what_is_deleted_comes_back_by_undo(own_root: Path, serve, visit) -> None:
+    page = visit(serve(own_root)).open("/?selected=exp_001,exp_002")
+    folders = {path.name for path in own_root.glob("exp_*")}
+    page.get_by_role("toolbar", name="Selected experiments").get_by_role("button", name="Delete").click()
+    count(page, "4 experiments")
+    assert {path.name for path in own_root.glob("exp_*")} == {name for name in folders if name[:7] > "exp_002"}
+    page.get_by_role("button", name="Undo").click()
+    count(page, "6 experiments")
+    assert {path.name for path in own_root.glob("exp_*")} == folders
+
+
+def test_archived_ones_leave_the_list_and_come_back_by_undo(own_root: Path, serve, visit) -> None:
+    page = visit(serve(own_root)).open("/?selected=exp_003")
+    page.get_by_role("toolbar", name="Selected experiments").get_by_role("button", name="Archive").click()
+    count(page, "5 experiments")
+    assert ExperimentManager(own_root).get_experiment("exp_003")["tags"] == ["archived"]
+    page.get_by_role("button", name="Undo").click()
+    count(page, "6 experiments")
+    assert ExperimentManager(own_root).get_experiment("exp_003")["tags"] == []
+
+
+def test_name_tags_and_notes_of_one_are_edited_on_its_page(own_root: Path, serve, visit) -> None:
+    page = visit(serve(own_root)).open("/experiments/exp_001")
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_role("textbox", name="Name").fill("renamed")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("renamed")
+    page.get_by_role("button", name="Add tag").click()
+    page.get_by_role("textbox", name="New tag").fill("seen")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Remove tag seen")).to_be_visible()
+    page.get_by_role("textbox", name="New note").fill("a *note*")
+    page.get_by_role("button", name="Add note").click()
+    expect(page.locator("article em")).to_have_text("note")
+    found = ExperimentManager(own_root).get_experiment("exp_001")
+    assert (found["name"], found["tags"], [note["text"] for note in found["notes"]]) == (
+        "renamed",
+        ["seen"],
+        ["a *note*"],
+    )
