@@ -17,7 +17,7 @@ test("filters stand beside the query", () => {
 
 test("words alone are looked for", () => {
   expect(plainWords("vae large")).toEqual(["vae", "large"]);
-  expect(typedQuery("vae")).toBe('("vae" in name or "vae" in experiment_id or "vae" in notes)');
+  expect(typedQuery("vae")).toBe('("vae" in name or "vae" in experiment_id or "vae" in tags or "vae" in notes)');
 });
 
 test.each(["status == 'x'", "a and b", "config.lr", "not x", "(x"])("%s is not words alone", (text) =>

@@ -5,7 +5,7 @@ export function quoted(text: string): string {
   return JSON.stringify(text);
 }
 
-/** Words alone, without an operator, look for experiments whose name, id or notes hold each of them. */
+/** Words alone, without an operator, look for experiments whose name, id or notes hold each of them, or that have it as a tag. */
 export function plainWords(text: string): string[] | null {
   const trimmed = text.trim();
   if (trimmed === "" || !/^[\p{L}\p{N} _-]+$/u.test(trimmed)) return null;
@@ -18,7 +18,7 @@ export function typedQuery(text: string): string {
   const words = plainWords(text);
   if (words === null) return text.trim();
   const holds = (word: string) =>
-    `(${["name", "experiment_id", "notes"].map((field) => `${quoted(word)} in ${field}`).join(" or ")})`;
+    `(${["name", "experiment_id", "tags", "notes"].map((field) => `${quoted(word)} in ${field}`).join(" or ")})`;
   return words.map(holds).join(" and ");
 }
 
