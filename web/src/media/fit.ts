@@ -5,7 +5,8 @@ export interface Fitted {
   pixelated: boolean;
 }
 
-const most = 12;
+/** The greatest factor. */
+const most = 32;
 
 /** The size at which a picture fills a box: small ones grow by a whole factor, large ones shrink. */
 export function fit(width: number, height: number, room: { width: number; height: number }): Fitted {

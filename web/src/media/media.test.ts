@@ -56,7 +56,7 @@ describe("fit", () => {
 
   test("small pictures grow by a whole factor, with square pixels", () => {
     expect(fit(28, 28, room)).toEqual({ width: 196, height: 196, pixelated: true });
-    expect(fit(1, 1, room)).toEqual({ width: 12, height: 12, pixelated: true });
+    expect(fit(1, 1, room)).toEqual({ width: 32, height: 32, pixelated: true });
     expect(fit(160, 120, room)).toEqual({ width: 160, height: 120, pixelated: false });
   });
 
@@ -155,7 +155,7 @@ describe("tables", () => {
   });
 
   test("columns are as wide as their texts, within bounds", () => {
-    expect(columnWidths(["a", "long name"], [["12345678", "x".repeat(99)]])).toEqual([11, 51]);
+    expect(columnWidths(["a", "b", "long name"], [[12_345_678, "x", "x".repeat(99)]])).toEqual([11, 17, 51]);
   });
 
   test("a column is sorted up, down, and not", () => {

@@ -35,6 +35,8 @@ export function cellText(cell: Cell): string {
 export function columnWidths(columns: readonly string[], rows: readonly (readonly Cell[])[]): number[] {
   return columns.map((name, column) => {
     let most = name.length + 3;
+    // Texts further down may be longer; numbers seldom are.
+    if (rows.some((row) => typeof row[column] === "string")) most = Math.max(most, 14);
     for (const row of rows) {
       most = Math.max(most, pictureOf(row[column]) ? 9 : cellText(row[column]).length);
     }

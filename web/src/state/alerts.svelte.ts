@@ -27,7 +27,7 @@ class AlertNews {
     return live.onAlert((alert) => {
       if (router.current.name === "alerts") return;
       this.#count++;
-      toasts.show(`${alert.level}: ${alert.title} (${alert.name})`, {
+      toasts.show(`${alert.level}: ${alert.title} (${alert.experiment_id} ${alert.name})`, {
         kind: alert.level === "error" ? "bad" : "info",
         action: { label: "Show", run: () => navigate(experimentPath(alert.experiment_id)) },
       });
