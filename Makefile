@@ -9,11 +9,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup demo web test lint types bench faults docs clean
+.PHONY: help setup demo web web-test test lint types bench bench-ui faults screenshots docs clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.dev ## make the virtual environment with everything for developing
 
@@ -22,7 +22,10 @@ demo: $(VENV)/.demo ## train three small models on digits, then list, compare, s
 
 web: web/dist/index.html ## build the page of `frameworm ui`, with Node 20.19 or newer
 
-test: $(VENV)/.dev web ## run the tests; PYTEST='-k journal -x' passes options on
+web-test: web/node_modules/.package-lock.json ## check the page's types and format, and test its pure parts
+	cd web && npm run check && npm test
+
+test: $(VENV)/.dev web web-test ## run the tests, the page's too; PYTEST='-k journal -x' passes options on
 	$(BIN)/python -m pytest $(PYTEST)
 
 lint: $(VENV)/.dev ## check style, format and the direction of imports
@@ -36,8 +39,14 @@ types: $(VENV)/.dev ## check types, strictly
 bench: $(VENV)/.dev ## measure beside eight peers, half an hour; BENCH='scalar --rounds 5' for a part
 	$(BIN)/python -m benchmarks $(BENCH)
 
+bench-ui: $(VENV)/.dev web ## measure the page in Chromium, and its peers' pages; BENCH_UI='table --rounds 3' for a part
+	$(BIN)/python -m benchmarks.ui $(BENCH_UI)
+
 faults: $(VENV)/.dev ## do harm: kill, cut the power, fill the disk; count what is lost; FAULTS='-k kill' picks rows
 	$(BIN)/python -m faults $(FAULTS)
+
+screenshots: $(VENV)/.dev web ## take a picture of each page, light and dark, into docs/images/
+	$(BIN)/python docs/screenshots.py
 
 docs: $(VENV)/.dev ## build the documentation into site/
 	$(BIN)/python docs/cli_reference.py
