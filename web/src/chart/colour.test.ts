@@ -64,3 +64,8 @@ test("dashes tell experiments of one colour apart, whatever order they come in",
   expect(dashes.get("exp_013")).toEqual(DASHES[1]);
   expect(dashes.get("exp_025")).toEqual(DASHES[2]);
 });
+
+test("long and short colours are read alike", () => {
+  expect(rgbOf("#15191f")).toEqual([21, 25, 31]);
+  expect(rgbOf("#fff")).toEqual([255, 255, 255]);
+});

@@ -53,8 +53,9 @@ export function dashesOf(keys: readonly string[]): Map<string, number[]> {
   return out;
 }
 
-/** `#rrggbb` as three numbers of 0 to 255. */
+/** `#rrggbb`, or `#rgb` as style sheets are shortened to, as three numbers of 0 to 255. */
 export function rgbOf(colour: string): [number, number, number] {
-  const n = parseInt(colour.slice(1), 16);
+  const digits = colour.slice(1);
+  const n = parseInt(digits.length === 3 ? digits.replace(/./g, "$&$&") : digits, 16);
   return [(n >> 16) & 255, (n >> 8) & 255, n & 255];
 }
