@@ -58,17 +58,18 @@ export async function mediaKeys(id: string, signal?: AbortSignal): Promise<Media
   return (await getJson<{ keys: MediaKey[] }>(base(id), {}, signal)).keys;
 }
 
-/** All items of a name and context, by step; at most 20,000. */
+/** The items of a name and context from a step on, by step; at most 20,000. */
 export async function mediaItems(
   id: string,
   name: string,
   context: string,
+  from: number | null,
   signal?: AbortSignal,
 ): Promise<MediaItem[]> {
   const found: MediaItem[] = [];
   for (let round = 0; round < most; round++) {
     const last = found.at(-1)?.step;
-    const params = { name, context, from: last === undefined ? null : last + 1, limit: page };
+    const params = { name, context, from: last === undefined ? from : last + 1, limit: page };
     const { items } = await getJson<{ items: MediaItem[] }>(`${base(id)}/items`, params, signal);
     found.push(...items);
     if (items.length < page) break;

@@ -1,6 +1,6 @@
 import { SvelteMap } from "svelte/reactivity";
 import { unionOf } from "../../media/rows";
-import type { MediaItem } from "../../wire/media";
+import type { MediaItem, MediaKey } from "../../wire/media";
 import { mediaItems } from "../../wire/media";
 import { isAbort } from "../../wire/api";
 import type { MediaRow } from "../../media/rows";
@@ -61,18 +61,21 @@ export class RowItems {
   of: ReadonlyMap<string, readonly MediaItem[]> = $state.raw(new Map());
   error: unknown = $state.raw(null);
   ready = $state(false);
-  readonly #seen = new Map<string, string>();
+  readonly #seen = new Map<string, MediaKey>();
 
   /** Fetches what is not there yet, or has changed since. */
   load = async (row: MediaRow, signal: AbortSignal): Promise<void> => {
-    const wanted = row.of.filter(({ id, key }) => this.#seen.get(id) !== `${key.count} ${key.last_step}`);
+    const wanted = row.of.filter(({ id, key }) => {
+      const seen = this.#seen.get(id);
+      return seen?.count !== key.count || seen.last_step !== key.last_step;
+    });
     try {
-      const found = await Promise.all(wanted.map(({ id }) => mediaItems(id, row.name, row.context, signal)));
+      const found = await Promise.all(wanted.map(({ id, key }) => this.#fetch(id, key, signal)));
       signal.throwIfAborted();
       const items = new Map(this.of);
       wanted.forEach(({ id, key }, i) => {
         items.set(id, found[i]!);
-        this.#seen.set(id, `${key.count} ${key.last_step}`);
+        this.#seen.set(id, key);
       });
       this.of = items;
       this.error = null;
@@ -81,4 +84,15 @@ export class RowItems {
       if (!isAbort(error)) this.error = error;
     }
   };
+
+  /** Only what came after the last item, where that is all that is new. */
+  async #fetch(id: string, key: MediaKey, signal: AbortSignal): Promise<readonly MediaItem[]> {
+    const [seen, items] = [this.#seen.get(id), this.of.get(id)];
+    const last = items?.at(-1);
+    if (seen && items && last && key.count > seen.count) {
+      const later = await mediaItems(id, key.name, key.context, last.step + 1, signal);
+      if (key.last_step > seen.last_step && later.length + items.length >= key.count) return [...items, ...later];
+    }
+    return mediaItems(id, key.name, key.context, null, signal);
+  }
 }
