@@ -87,7 +87,24 @@ def test_metrics_of_many_are_united(client):
     assert odd == {"name": "m/odd name", "contexts": ["train"], "experiments": 2, "section": "m"}
     assert get(client, "/metrics", ids="exp_001", search="Odd")["total"] == 1
     assert get(client, "/metrics", ids="exp_001", limit=1)["metrics"] == [loss]
+    assert get(client, "/metrics", ids="exp_001", system=True)["total"] == 0
     assert get(client, "/metrics", ids="") == {"total": 0, "metrics": [], "missing": []}
+
+
+def test_what_the_system_measured_is_listed_apart_and_one_unreadable_hides_no_other(tmp_path, serving):
+    for name in ("one", "two"):
+        with Experiment(name, root_dir=tmp_path, **QUIET) as exp:
+            exp.log_metric("loss", 1.0)
+            exp.log_metric("cpu", 0.5, metric_type="system")
+            exp.log_metric("cpu", 0.5, metric_type="val")
+    client = serving(tmp_path)
+    assert [one["contexts"] for one in get(client, "/metrics", ids="exp_001")["metrics"]] == [["val"], ["train"]]
+    for path in (tmp_path / "exp_002_two").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    told = get(client, "/metrics", ids="exp_001,exp_002", system=True)
+    assert [(one["name"], one["contexts"]) for one in told["metrics"]] == [("cpu", ["system"])]
+    assert told["missing"] == ["exp_002"]
 
 
 def test_provenance_tells_how_it_was_made(own_root, serving):

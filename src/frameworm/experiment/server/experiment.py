@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query
 
-from frameworm.experiment.errors import ExperimentNotFoundError
+from frameworm.experiment.errors import ExperimentNotFoundError, StoreError
 from frameworm.experiment.model import NO_EPOCH, SYSTEM_CONTEXT, ExperimentInfo, SeriesSummary
 from frameworm.experiment.provenance.git import PATCH_NAME
 from frameworm.experiment.server.delivery import Json
@@ -135,12 +135,13 @@ def metrics_of_many(
     store: Opened,
     ids: Annotated[str, Query(description="ids or uids, separated by commas, or a JSON list")],
     search: Search = "",
+    system: Annotated[bool, Query(description="what was measured of the machine, instead of what was logged")] = False,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
 ) -> Json:
     """Return the metrics that any of these experiments has, by name: `{total, metrics: […], missing}`.
 
     Each is `{name, contexts, experiments, section}`: `experiments` is how many have it, `section` what stands before
-    the last `/` of its name. Experiments that are no more are `missing`.
+    the last `/` of its name. Experiments that are no more, or cannot be read, are `missing`.
     """
     needle = search.lower()
     found: dict[str, list[Sequence[str]]] = {}
@@ -148,10 +149,13 @@ def metrics_of_many(
     for one in dict.fromkeys(names_in(ids)):
         try:
             with store.reading(one) as reader:
-                for name, contexts in reader.metrics().items():
-                    if not needle or needle in name.lower():
+                for name, every in reader.metrics().items():
+                    if needle and needle not in name.lower():
+                        continue
+                    contexts = [context for context in every if (context == SYSTEM_CONTEXT) == system]
+                    if contexts:
                         found.setdefault(name, []).append(contexts)
-        except ExperimentNotFoundError:
+        except (ExperimentNotFoundError, StoreError):
             missing.append(one)
     shown = [
         {

@@ -18,8 +18,6 @@ export interface ChartSpec {
 /** Above so many lines, contexts get charts of their own: their dashes could not be told apart. */
 const TOGETHER = 40;
 export const PAGE = 100;
-/** The context of what the machine does. */
-const SYSTEM = "system";
 
 /** The names that the experiments have, found by the server: there may be 100,000. */
 export class MetricList {
@@ -39,11 +37,8 @@ export class MetricList {
     try {
       const params = { ids: [...ids], search, system, limit };
       const found = await getJson<{ total: number; metrics: MetricInfo[] }>("/metrics", params, signal);
-      // A name may be used by the system and by the training.
-      this.all = found.metrics
-        .map((m) => ({ ...m, contexts: m.contexts.filter((c) => (c === SYSTEM) === system) }))
-        .filter((m) => m.contexts.length > 0);
-      this.total = found.total - (found.metrics.length - this.all.length);
+      this.all = found.metrics;
+      this.total = found.total;
       this.status = "ready";
       this.error = null;
     } catch (error) {
