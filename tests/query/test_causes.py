@@ -122,6 +122,12 @@ def test_files_that_a_run_does_not_read_come_last(path: str) -> None:
     assert keys(causes)[-1] == ("code", path) and causes[-1].strength == "unlikely"
 
 
+def test_a_binary_file_that_only_one_has_is_no_likely_cause() -> None:
+    lost = FileDiff("model.bin", "added", None, 0, 0, 0, False, "Binary files /dev/null and b/model.bin differ")
+    (cause,) = rank({}, {}, code=code(lost))
+    assert (cause.key, cause.strength) == ("model.bin", "possible")
+
+
 def test_comments_come_last() -> None:
     causes = rank({}, {}, code=code(changed_file("a.py", only_layout=True), changed_file("b.py")))
     assert keys(causes)[0] == ("code", "b.py")

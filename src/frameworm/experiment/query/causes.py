@@ -10,6 +10,7 @@ fingerprint of data, or of an artifact that was used              90  inputs
 param of the config                                               85  inputs
 seed                                                              85  start
 code that is run                                                  80  inputs
+binary files beside it that only one of the two has               30  inputs
 command line or config file, where the config differs too         20  inputs
 package that computes (numpy, torch, …)                           70  numerics
 command line                                                      65  inputs
@@ -267,6 +268,8 @@ def _code(way: _Way, code: CodeDiff, data_files: set[str], *, config_differs: bo
         weight, told = 80, f"{files_told(run)}{known}"
         if config_differs and all(_CONFIG_FILE.search(file.path) for file in run):
             weight, told = _ECHO, f"{told} What it says of the config is told there."
+        elif all(file.kind in ("added", "removed") and not file.hunks for file in run):
+            weight = 30  # no text, and in one of them alone: rather what a run wrote than what it read
         yield way.cause("code", key, f"code {files_title(run)}", told, weight, "inputs")
     elif code.basis == "stored" and code.commits[0] != code.commits[1]:
         told = "The commits are not the same, and could not be compared line by line."
