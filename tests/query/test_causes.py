@@ -124,7 +124,7 @@ def test_files_that_a_run_does_not_read_come_last(path: str) -> None:
 
 def test_a_binary_file_that_only_one_has_is_no_likely_cause() -> None:
     lost = FileDiff("model.bin", "added", None, 0, 0, 0, False, "Binary files /dev/null and b/model.bin differ")
-    cause = next(cause for cause in rank({}, {}, code=code(lost)) if cause.kind == "code")
+    cause = next(cause for cause in rank({}, {}, code=code(lost)) if cause.part == "code")
     assert (cause.key, cause.strength) == ("model.bin", "possible")
 
 
