@@ -29,10 +29,13 @@ LONGEST_MS = 120_000
 
 _WATCH = """
 // Resolves with the time at the second frame after `shown()` is true: it is on the screen by then.
-window.__when = (shown) => new Promise((done) => {
-  const look = () => shown()
-    ? requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now())))
-    : requestAnimationFrame(look);
+window.__when = (shown) => new Promise((done, fail) => {
+  const begin = performance.now();
+  const look = () => {
+    if (shown()) requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now())));
+    else if (performance.now() - begin > 60000) fail(new Error("it was not shown in a minute"));
+    else requestAnimationFrame(look);
+  };
   look();
 });
 """

@@ -155,7 +155,7 @@ def test_previews_show_it_as_text(hostile, visit) -> None:
         entries.nth(place).click()
         expect(page.get_by_role("region", name="Preview")).to_contain_text(re.compile("onload|onerror"))
         inert(page)
-        source = page.get_by_role("button", name="Source")
+        source = page.get_by_role("button", name="Source", exact=True)
         if source.count():
             source.click()
             inert(page)

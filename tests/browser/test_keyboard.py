@@ -72,8 +72,7 @@ def test_a_slash_writes_a_query_and_keys_in_it_are_text(trained, visit) -> None:
 
 
 def test_charts_open_beside_the_table_and_the_back_button_restores_the_view(trained, visit) -> None:
-    page = visit(trained).open("/?sort=metrics.loss&group=model.hidden")
-    page.goto(trained.address + "/?sort=metrics.loss")
+    page = visit(trained).open("/?sort=metrics.loss")
     grid(page)
     page.keyboard.press("x")
     page.keyboard.press("c")
