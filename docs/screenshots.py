@@ -31,7 +31,7 @@ EPOCHS, STEPS = 20, 60
 PAGES = {
     "experiments": ("/?sort=metrics.loss%40val", "cnn wide"),
     "charts": ("/?charts=1&selected=exp_003,exp_007,exp_008,exp_011&chart.smooth=ema:0.6", "loss"),
-    "groups": ("/?group=config.model.name,config.training.lr", "cnn · 0.01"),
+    "groups": ("/?group=config.model.name,config.training.lr", "8 groups of"),
     "experiment": ("/experiments/exp_008", "What was seen"),
     "curves": ("/experiments/exp_008/charts?chart.smooth=ema:0.6", "accuracy"),
     "system": ("/experiments/exp_014/system", "cpu"),
