@@ -54,6 +54,7 @@ class Session:
         self._ordinal = 0
         self._record_inputs = False
         self._began_s = 0.0
+        self._hurried = False  # a signal ends it
         self._astray = False  # the folder was removed while we record into it
         self._sink: Recorder | _Refusing = _Refusing(self._why_not)
         self._state = "pending"
@@ -200,7 +201,8 @@ class Session:
             if journals:  # others may have changed it; what this process changed is there
                 folders.write_config(self._exp_dir, reader.info.config)
             folders.write_metadata(self._exp_dir, reader.info)
-            enter(self._exp_dir)
+            if not self._hurried:
+                enter(self._exp_dir)
 
     def __enter__(self) -> Self:
         if self._state == "running":
@@ -231,8 +233,12 @@ class Session:
         self.end(*_outcome(failure))
 
     def on_signal(self, name: str) -> None:
-        """End as killed, quickly: a second, deadlier signal often follows; called for you."""
+        """End as killed, quickly: a second, deadlier signal often follows; called for you.
+
+        It is not entered in the catalog, which takes as long as all the rest: whoever lists next, enters it.
+        """
         if self._state == "running":
+            self._hurried = True
             self._end("killed", f"received {name}", capture_s=0.5)
 
     def on_fork(self) -> None:
