@@ -101,7 +101,7 @@ def terminated(run: Run) -> None:
             assert child.ledger.phase == (99 if own else 1), "the handler of the user's own was not called"
             return _read(folder, "rows", child.ledger.acknowledged, "failed" if own else "killed")
 
-    run.trials(range(run.scale(2, 100)), trial, workers=2)  # each keeps a core busy, and five seconds are five
+    run.trials(range(run.scale(2, 100)), trial)
 
 
 def _read(folder: Path, kind: str, acknowledged: int, status: str) -> Found:
