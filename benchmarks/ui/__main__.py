@@ -67,7 +67,8 @@ def main(what: tuple[str, ...], rounds: int, cache: Path) -> None:
             except Exception as error:  # whatever a peer's page does, the others are measured
                 results[f"peer {name}"] = {"left out": str(error).splitlines()[0]}
             click.echo(f"{name}: {results[f'peer {name}']}")
-    results["about"] = {"date": date.today().isoformat(), "cores": os.cpu_count(), "load": os.getloadavg()[1]}
+    if wanted != ("report",):
+        results["about"] = {"date": date.today().isoformat(), "cores": os.cpu_count(), "load": os.getloadavg()[1]}
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(results, indent=2))
     REPORT.write_text(report(results))
@@ -99,7 +100,7 @@ def report(results: dict[str, dict[str, float | str]]) -> str:
         "# How fast the page is",
         "",
         "`make bench-ui` writes this. Chromium shows the pages, driven by Playwright; times are of the page's own "
-        "clock, from the start of a navigation or an act until the frame that shows the result, in ms, medians of rounds. "
+        "clock, from the start of a navigation or an act until the frame that shows the result, in ms, medians. "
         f"Measured {about['date']} on {about['cores']} cores of {platform.machine()} without a graphics card, at a "
         f"load of {about['load']:.1f} (every core that others keep busy makes all of it slower).",
         "",
