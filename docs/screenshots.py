@@ -149,6 +149,7 @@ def neutral(route: Route) -> None:
     for here, there in (
         (str(Path.cwd()), "/home/ada/digits"),
         (sys.executable, "/home/ada/digits/.venv/bin/python"),
+        (__file__, "/home/ada/digits/train.py"),
         (sys.argv[0], "train.py"),
     ):
         text = text.replace(here, there)
