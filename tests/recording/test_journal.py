@@ -1,8 +1,10 @@
 """The journal's format: round trips, torn tails, damage, golden file."""
 
+import itertools
 import json
 import os
 import random
+import resource
 import struct
 import zlib
 from pathlib import Path
@@ -208,6 +210,28 @@ def test_a_torn_record_that_was_cut_off_and_a_file_replaced_are_noticed(tmp_path
     path.unlink()
     with pytest.raises(FileNotFoundError):
         contents.refresh()
+
+
+def test_wherever_a_limit_cuts_a_record_no_other_is_taken_for_it(tmp_path):
+    """All records of a series begin alike, and some of those before end where a block does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for length, limit in itertools.product(range(0, 32, 4), (9_000, 9_024, 9_028, 9_032)):
+        folder = tmp_path / f"{length}-{limit}"
+        folder.mkdir()
+        writer = Recorder(folder, {"host": "h", "pid": os.getpid(), "more": "x" * length})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.warns(FramewormWarning, match="cannot be written"):
+                for step in range(400):
+                    writer.log_metric(f"m{step % 3}", step, step, 6, "train")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        writer.sync()
+        writer.close()
+        contents = read_journal(journal_of(folder))
+        assert contents.damage == []
+        for position, key in enumerate(contents.keys):
+            assert contents.read(position).steps.tolist() == list(range(int(key.name[1:]), 400, 3))
 
 
 def test_zeros_after_a_power_cut_are_a_torn_tail(tmp_path):

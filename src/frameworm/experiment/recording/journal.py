@@ -273,8 +273,9 @@ class JournalWriter:
             start = max(HEADER_SIZE, size - (1 << 20))
             tail = os.pread(file.fd, size - start, start)
             found = found_last = tail.rfind(torn)
-            # A disk that is full takes whole blocks: of several places that look so, the one that ends with a block.
-            while found >= 0 and (start + found + len(torn)) % _BLOCK:
+            # Many records may begin with the same bytes. If nothing was written since, it is the file's end; else the
+            # disk was full, which takes whole blocks: of the places that look so, the one that ends with a block.
+            while found >= 0 and not tail.endswith(torn) and (start + found + len(torn)) % _BLOCK:
                 found = tail.rfind(torn, 0, found + len(torn) - 1)
             if found_last < 0:
                 raise OSError(errno.EIO, "the beginning of a record is lost", str(self.path))
