@@ -68,7 +68,9 @@ def main(what: tuple[str, ...], rounds: int, cache: Path) -> None:
                 results[f"peer {name}"] = {"left out": str(error).splitlines()[0]}
             click.echo(f"{name}: {results[f'peer {name}']}")
     if wanted != ("report",):
-        results["about"] = {"date": date.today().isoformat(), "cores": os.cpu_count(), "load": os.getloadavg()[1]}
+        now = {"date": date.today().isoformat(), "cores": os.cpu_count(), "load": os.getloadavg()[1]}
+        times = {"peers' rounds": rounds} if "peers" in wanted else {}
+        results["about"] = {**results.get("about", {}), **now, **times}
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(results, indent=2))
     REPORT.write_text(report(results))
@@ -121,7 +123,8 @@ def report(results: dict[str, dict[str, float | str]]) -> str:
         "",
         f"{peers.RUNS} runs of 50 params and {peers.METRICS} metrics, {peers.LONG} of them with {peers.STEPS} steps, "
         "recorded and served by each in its own environment; a page opened with an empty cache, until it shows rows of "
-        "runs or charts. What a page has no address for is left out.",
+        "runs or charts, the median of "
+        f"{about.get("peers' rounds", 0)} rounds. What a page has no address for is left out.",
         "",
         "| | first rows | charts | what the charts are |",
         "| --- | ---: | ---: | --- |",
