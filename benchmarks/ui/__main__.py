@@ -69,7 +69,7 @@ def main(what: tuple[str, ...], rounds: int, cache: Path) -> None:
             click.echo(f"{name}: {results[f'peer {name}']}")
     if wanted != ("report",):
         now = {"date": date.today().isoformat(), "cores": os.cpu_count(), "load": os.getloadavg()[1]}
-        times = {"peers' rounds": rounds} if "peers" in wanted else {}
+        times = {"rounds of peers": rounds} if "peers" in wanted else {}
         results["about"] = {**results.get("about", {}), **now, **times}
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(results, indent=2))
@@ -124,7 +124,7 @@ def report(results: dict[str, dict[str, float | str]]) -> str:
         f"{peers.RUNS} runs of 50 params and {peers.METRICS} metrics, {peers.LONG} of them with {peers.STEPS} steps, "
         "recorded and served by each in its own environment; a page opened with an empty cache, until it shows rows of "
         "runs or charts, the median of "
-        f"{about.get("peers' rounds", 0)} rounds. What a page has no address for is left out.",
+        f"{about.get('rounds of peers', 0)} rounds. What a page has no address for is left out.",
         "",
         "| | first rows | charts | what the charts are |",
         "| --- | ---: | ---: | --- |",
