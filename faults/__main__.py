@@ -57,8 +57,9 @@ def main() -> None:
         print(json.dumps([as_dict(result) for result in results], indent=2))
     else:
         show(results)
-    if given.k is None:
-        RESULTS.write_text(as_markdown(results, given.scale), encoding="utf-8")
+    before = RESULTS.read_text(encoding="utf-8") if given.k is not None and RESULTS.exists() else ""
+    if given.k is None or f"--scale {given.scale}`" in before:  # rows of one scale only stand together
+        RESULTS.write_text(as_markdown(results, given.scale, before), encoding="utf-8")
     for result in lost:
         print(f"\n{result.row.number} {result.row.name}", *result.run.failures[:5], sep="\n", file=sys.stderr)
     if lost:
@@ -123,19 +124,28 @@ def show(results: list[Result]) -> None:
     Console(width=None if sys.stdout.isatty() else 200).print(table, markup=False, highlight=False)
 
 
-def as_markdown(results: list[Result], scale: str) -> str:
-    """Return RESULTS.md."""
+def as_markdown(results: list[Result], scale: str, before: str = "") -> str:
+    """Return RESULTS.md; rows that were not run are taken over from the one before."""
+    rows = {_key(line): line for line in before.splitlines() if line[:3] in {f"| {digit}" for digit in "123456789"}}
+    for result in results:
+        line = "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells(result)) + " |"
+        rows[_key(line)] = line
     lines = [
         "# Faults: results",
         "",
-        f"Made by `python -m faults --scale {scale}` on {datetime.now(UTC):%Y-%m-%d}: {platform.platform()}, Python "
-        f"{platform.python_version()}. What each row does is told in [docs/faults.md](../docs/faults.md).",
+        f"Made by `python -m faults --scale {scale}`, each row when it was last run, the latest on "
+        f"{datetime.now(UTC):%Y-%m-%d}: {platform.platform()}, Python {platform.python_version()}. What each row does "
+        "is told in [docs/faults.md](../docs/faults.md).",
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|---:|---|---:|---:|---:|---:|---:|---|",
-        *("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells(r)) + " |" for r in results),
+        *rows.values(),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _key(line: str) -> tuple[str, ...]:
+    return tuple(cell.strip() for cell in line.split("|")[1:3])
 
 
 if __name__ == "__main__":
