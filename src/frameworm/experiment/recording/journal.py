@@ -416,7 +416,8 @@ class JournalWriter:
 
     def size_bytes(self) -> int:
         """Size of the file."""
-        return self._file.size_bytes if self._file is not None else 0
+        with self._syncing:  # it is not closed meanwhile
+            return self._file.size_bytes if self._file is not None else 0
 
     def rotate(self, last: bytes) -> WriterName | None:
         """Go on in a new file; return the name of the old one, or None if nothing was done.
