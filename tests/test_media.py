@@ -193,6 +193,8 @@ def test_a_disk_that_refuses_warns_and_training_goes_on(exp):
     (exp.exp_dir / "media").write_text("in the way")
     with pytest.warns(FramewormWarning, match="text 'story' was not stored"):
         exp.log_text("story", "one")
+    with pytest.warns(FramewormWarning, match="table 'errors' was not stored"):
+        exp.log_table("errors", [{"digit": GREY}])
     assert items(exp) == []
 
 

@@ -161,14 +161,14 @@ class MediaLog(Session):
         name, context = checked_name(name, "name"), checked_name(context, "metric_type")
         step, epoch = checked_step(step), checked_epoch(epoch)
         checked_text(caption, "caption")
-        medium = encode()
-        about = dict(medium.about)
-        if medium.suffix:
-            try:
+        try:
+            medium = encode()  # stores the pictures in a table's cells
+            about = dict(medium.about)
+            if medium.suffix:
                 about |= {"digest": self._keep(medium), "suffix": medium.suffix, "size_bytes": len(medium.content)}
-            except StoreError as error:
-                tell(f"{kind} {name!r} was not stored: {error}; training goes on")
-                return
+        except StoreError as error:
+            tell(f"{kind} {name!r} was not stored: {error}; training goes on")
+            return
         with self._media_lock:
             if self._media_steps is None:  # an earlier session, or the parent of a fork, may have logged some
                 self._media_steps = {}
