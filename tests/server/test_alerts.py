@@ -187,3 +187,6 @@ def test_rules_that_are_not_understood_are_told(tmp_path, text, message):
     app, alerts, _ = watcher(tmp_path)
     alerts.look()
     assert "alerts.yaml" in TestClient(app, base_url="http://127.0.0.1").get("/api/v1/alerts").json()["trouble"]
+    tmp_path.joinpath("alerts.yaml").write_text(RULES)
+    alerts.look()
+    assert alerts.trouble == ""

@@ -54,6 +54,7 @@ class Alerts:
         self._since_ms = time.time_ns() // 1_000_000
         self._seen: set[tuple[str, int]] | None = None
         self._told: set[tuple[int, str]] = set()
+        self._unsent = ""  # why the latest alert could not be sent on
 
     def start(self) -> None:
         """Begin to look, on a thread of its own."""
@@ -91,11 +92,11 @@ class Alerts:
                 new.append(alert)
         for alert in new:
             self._live.publish("alert", alert)
-            trouble = self._send(rules, alert) or trouble
+            self._unsent = self._send(rules, alert)
+        trouble = trouble or self._unsent
         if trouble and trouble != self.trouble:
             _log.warning("%s", trouble)
-        if new or trouble or not rules.rules:
-            self.trouble = trouble
+        self.trouble = trouble
 
     def _recent(self) -> list[dict[str, Any]]:
         return listed(self._store, since_ms=self._since_ms - _LOOKED_BACK_MS)
