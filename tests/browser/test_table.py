@@ -212,3 +212,62 @@ def test_name_tags_and_notes_of_one_are_edited_on_its_page(own_root: Path, serve
         ["seen"],
         ["a *note*"],
     )
+
+
+def test_the_description_is_edited_on_the_experiments_page(own_root: Path, serve, visit) -> None:
+    visitor = visit(serve(own_root))
+    page = visitor.open("/experiments/exp_001")
+    section = page.get_by_role("region", name="Description")
+    button, field = section.get_by_role("button", name="Edit description"), section.get_by_role("textbox")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(field).to_be_focused()
+    page.keyboard.type("not kept")
+    page.keyboard.press("Escape")
+    expect(button).to_be_focused()
+    expect(section).to_contain_text("No description.")
+    page.keyboard.press("Enter")
+    expect(field).to_have_value("")
+    page.keyboard.type("for the *paper*")
+    page.keyboard.press("Enter")
+    page.keyboard.type("second line 5")
+    page.keyboard.press("Control+Enter")
+    expect(section.locator("em")).to_have_text("paper")
+    expect(button).to_be_focused()
+    description = "for the *paper*\nsecond line 5"
+    assert ExperimentManager(own_root).get_experiment("exp_001")["description"] == description
+    button.click()
+    expect(field).to_have_value(description)
+    field.fill("")
+    section.get_by_role("button", name="Save").click()
+    expect(section).to_contain_text("No description.")
+    assert ExperimentManager(own_root).get_experiment("exp_001")["description"] == ""
+
+
+def test_a_description_that_cannot_be_saved_stays_in_its_field(own_root: Path, serve, visit) -> None:
+    visitor = visit(serve(own_root))
+    visitor.allow("503")
+    page = visitor.open("/experiments/exp_001")
+    section = page.get_by_role("region", name="Description")
+    section.get_by_role("button", name="Edit description").click()
+    field = section.get_by_role("textbox")
+    field.fill("what took an hour to write")
+    body = '{"error": {"code": "store", "message": "the disk is full"}}'
+    page.route("**/api/v1/experiments/edit", lambda route: route.fulfill(status=503, body=body))
+    section.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("the disk is full")).to_be_visible()
+    expect(field).to_have_value("what took an hour to write")
+    page.unroute("**/api/v1/experiments/edit")
+    section.get_by_role("button", name="Save").click()
+    expect(section.get_by_role("paragraph")).to_have_text("what took an hour to write")
+
+
+def test_a_read_only_folder_shows_the_description_with_no_button(own_root: Path, serve, visit) -> None:
+    ExperimentManager(own_root).set_description("exp_001", "what it is for")
+    page = visit(serve(own_root, "--read-only")).open("/experiments/exp_001")
+    section = page.get_by_role("region", name="Description")
+    expect(section.get_by_role("paragraph")).to_have_text("what it is for")
+    expect(section.get_by_role("button")).to_have_count(0)
+    page.goto(page.url.replace("exp_001", "exp_002"))
+    expect(page.get_by_role("region", name="Notes")).to_be_visible()
+    expect(section).to_have_count(0)
