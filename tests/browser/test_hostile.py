@@ -13,6 +13,7 @@ from frameworm.experiment import Experiment, ExperimentManager
 
 from .conftest import Server, start
 from .test_pages import settled
+from .training import Plotly
 
 RUN = "window.__xss=1"
 PAYLOADS = [
@@ -84,6 +85,18 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             exp.log_text(PAYLOADS[0], everything, step=0)
             exp.log_table(PAYLOADS[1], [[payload, payload] for payload in PAYLOADS], columns=PAYLOADS[:2], step=0)
             exp.log_image(PAYLOADS[2], [[0, 255], [255, 0]], step=0, caption=PAYLOADS[1])
+            trace = {"type": PAYLOADS[0], "name": PAYLOADS[1], "x": PAYLOADS, "y": PAYLOADS}
+            colours = {
+                "marker": {"color": "url(//elsewhere.test/a)"},
+                "line": {"color": "red;background:url(//b.test)"},
+            }
+            layout = {
+                "title": everything,
+                "xaxis": {"title": {"text": everything}},
+                "images": [{"source": "//c.test/d"}],
+            }
+            exp.log_figure(PAYLOADS[3], Plotly([trace, {**trace, **colours, "type": "bar"}], layout), step=0)
+            exp.log_figure("figure", Plotly([{**trace, **colours, "type": "scatter"}], layout), step=0)
             exp.add_note(everything)
     with pytest.raises(ValueError), Experiment(name="fails", root_dir=root, system_metrics_s=0):
         raise ValueError(everything)

@@ -6,6 +6,7 @@ As a program it trains what its first argument names. ``sweep`` trains four, let
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,32 @@ def train(exp: Experiment, config: dict[str, Any], epochs: int, first: int = 0) 
             print(f"\x1b[32mepoch {epoch}\x1b[0m loss {loss:.4f} accuracy {accuracy:.3f}", flush=True)
 
 
+class Plotly:
+    """What of a plotly figure the tracker asks for."""
+
+    def __init__(self, data: list[dict[str, Any]], layout: dict[str, Any]) -> None:
+        self.figure = {"data": data, "layout": layout}
+
+    def to_plotly_json(self) -> dict[str, Any]:
+        return self.figure
+
+    def to_json(self) -> str:
+        return json.dumps(self.figure)
+
+
+def figures(exp: Experiment) -> None:
+    """Log plotly figures: one of each kind that is drawn, and one that is not."""
+    line = {"type": "scatter", "mode": "lines+markers", "x": [0, 1, 2], "y": [1, 10, 100], "name": "grows"}
+    bars = {"type": "bar", "x": ["inner", "outer"], "y": [3, 5], "name": "rings"}
+    cells = {"type": "heatmap", "x": ["inner", "outer"], "y": ["inner", "outer"], "z": [[70, 10], [1, 79]]}
+    exp.log_figure("eval/growth", Plotly([line], {"title": "It grows", "yaxis": {"type": "log"}}), step=40)
+    exp.log_figure("eval/rings", Plotly([bars, {**bars, "name": "again"}], {"barmode": "stack"}), step=40)
+    exp.log_figure("eval/spread", Plotly([{"type": "histogram", "x": [1, 2, 2, 3]}], {}), step=40)
+    exp.log_figure("eval/confusion", Plotly([cells], {"yaxis": {"autorange": "reversed"}}), step=40)
+    exp.log_figure("eval/flow", Plotly([line, {"type": "sankey"}], {}), step=40)
+    exp.log_figure("eval/shares", Plotly([{"type": "pie", "values": [1, 2]}], {}), step=40)
+
+
 def files(exp: Experiment, folder: Path) -> None:
     """Keep one artifact of each kind that can be looked at."""
     contents = {
@@ -113,6 +140,7 @@ def sweep(root: Path, work: Path) -> None:
             if number == 0:
                 files(exp, work)
                 exp.log_table("errors", [["inner", 10], ["outer", 1]], columns=["ring", "wrong"], step=40)
+                figures(exp)
                 exp.log_text("sample", "a sample of text", step=40)
                 exp.add_note("The *best* so far.")
     config = {**config_of(50.0, 16, 9), "breaks": 12}

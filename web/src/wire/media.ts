@@ -85,6 +85,11 @@ export function mediaText(
   return getJson(`${base(id)}/text`, { digest }, signal);
 }
 
+/** The JSON of a figure, which is anybody's. */
+export function mediaFigure(id: string, digest: string, signal?: AbortSignal): Promise<unknown> {
+  return getJson(`${base(id)}/files/${digest}`, {}, signal);
+}
+
 export interface TableOrder {
   sort: number | null;
   descending: boolean;
