@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -124,10 +125,10 @@ def test_slow_describes_the_machine_as_json(slow: dict[str, Any]) -> None:
     assert isinstance(slow["gpus"], list)
 
 
-def run_slow(path: Path, tools: Path | None = None) -> dict[str, Any]:
+def run_slow(*paths: Path, tools: Path | None = None) -> dict[str, Any]:
     script = "import json; from frameworm.experiment.provenance.environment import capture_slow\n"
     script += "print(json.dumps(capture_slow()))"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(path), *sys.path])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, paths), *sys.path])}
     if tools:
         environment["PATH"] = f"{tools}{os.pathsep}{environment['PATH']}"
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True)
@@ -171,6 +172,24 @@ def test_where_packages_come_from(tmp_path: Path) -> None:
     assert f"fromgit @ git+{sources['fromgit']['url']}@abc123" in lines
     assert "wheel @ https://host/wheel-1.5-py3-none-any.whl" in lines
     assert [path.name for path in (tmp_path / "provenance").iterdir()] == ["requirements.txt"]
+
+
+def test_packages_of_every_form_are_listed(tmp_path: Path) -> None:
+    header = "Metadata-Version: 1.2\nname: {}\nVersion: 2.5\n\n"
+    for folder, page in (
+        ("a.egg-info", "PKG-INFO"),
+        ("b-2.5.egg/EGG-INFO", "PKG-INFO"),
+        ("c-2.5.dist-info", "METADATA"),
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / page).write_text(header.format(folder[0]))
+    (tmp_path / "d.egg-info").write_text(header.format("d"))
+    (tmp_path / "e.dist-info").mkdir()  # cut short by an installation that failed
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
+        archive.writestr("f-2.5.dist-info/METADATA", header.format("f"))
+    places = [tmp_path, tmp_path / "b-2.5.egg", tmp_path / "packed.zip", tmp_path / "missing"]
+    packages = run_slow(*places)["packages"]
+    assert {name: packages.get(name) for name in "abcdef"} == {**dict.fromkeys("abcdf", "2.5"), "e": None}
 
 
 def test_requirements_are_sorted_and_read_by_pip(tmp_path: Path, slow: dict[str, Any]) -> None:

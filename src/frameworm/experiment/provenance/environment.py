@@ -174,35 +174,72 @@ def _time_zone(abbreviation: str) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _distributions(_folders: tuple[tuple[str, int], ...]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+def _distributions(folders: tuple[tuple[str, int], ...]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     """Return versions of all installed distributions, and where those come from that are not from an index.
 
     They are looked for once as long as ``sys.path`` and its folders' times of modification stay the same: a
     hundred experiments in a loop need not read a hundred files each.
     """
-    from importlib import metadata
-
     packages: dict[str, str] = {}
     sources: dict[str, dict[str, Any]] = {}
-    for distribution in metadata.distributions():
-        # The header is read here because ``distribution.version`` parses the whole page as an e-mail: 100 ms
-        # instead of 23 for 85 distributions, holding the interpreter from the training.
-        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-        header = dict(_header_fields(text))
-        name, version = header.get("Name"), header.get("Version")
-        if not name or not version or name in packages:  # of two, the first on sys.path is what is imported
-            continue
-        packages[name] = version
-        if source := _source(distribution.read_text("direct_url.json")):
-            sources[name] = source
+    for folder, _ in folders:
+        for name, version, direct_url in _installed(folder or "."):
+            if name in packages:  # of two, the first on sys.path is what is imported
+                continue
+            packages[name] = version
+            if source := _source(direct_url):
+                sources[name] = source
     return packages, sources
 
 
-def _header_fields(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.partition("\n\n")[0].splitlines():
-        field, colon, value = line.partition(": ")
-        if colon and field in ("Name", "Version"):
-            yield field, value.strip()
+def _installed(folder: str) -> Iterator[tuple[str, str, str | None]]:
+    """Yield name, version and ``direct_url.json`` of each distribution in a folder of ``sys.path``.
+
+    What ``importlib.metadata`` would tell, and what it is asked for where the folder is a zip archive. Importing it
+    takes 20 ms and its reading a page as an e-mail 1 ms, while the training has just begun.
+    """
+    if os.path.isfile(folder):
+        from importlib import metadata
+
+        for distribution in metadata.distributions(path=[folder]):
+            yield distribution.metadata["Name"], distribution.version, distribution.read_text("direct_url.json")
+        return
+    try:
+        entries = os.listdir(folder)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.endswith((".dist-info", ".egg-info")) or (entry == "EGG-INFO" and folder.endswith(".egg")):
+            about = os.path.join(folder, entry)
+            # METADATA by PEP 566; PKG-INFO in a folder of setuptools'; a file by distutils
+            header = _header(os.path.join(about, "METADATA")) or _header(os.path.join(about, "PKG-INFO"))
+            if found := header or _header(about):
+                yield *found, _text(os.path.join(about, "direct_url.json"))
+
+
+def _header(page: str) -> tuple[str, str] | None:
+    """Return name and version from the head of a page of metadata; None if there is none, or they are missing."""
+    fields = dict.fromkeys((b"name", b"version"), "")
+    try:
+        with open(page, "rb") as lines:
+            for line in lines:
+                field, _, value = line.partition(b":")
+                if field.lower() in fields:
+                    fields[field.lower()] = value.strip().decode("utf-8", "replace")
+                if not line.strip() or all(fields.values()):
+                    break
+    except OSError:
+        return None
+    name, version = fields.values()
+    return (name, version) if name and version else None
+
+
+def _text(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return None
 
 
 def _source(direct_url: str | None) -> dict[str, Any] | None:
