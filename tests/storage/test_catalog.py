@@ -416,7 +416,7 @@ class TestProcesses:
             root, worker = Path(sys.argv[1]), int(sys.argv[2])
             print("ready", flush=True)
             input()
-            catalog = Catalog.open(root)
+            catalog = Catalog.open(root, timeout_s=60)  # whatever else the machine's disk has to do
             assert catalog.persistent
             for n in range(worker * 20 + 1, worker * 20 + 21):
                 folder = root / f"exp_{n:03d}_w"
