@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from frameworm.experiment.errors import InputError, MetricNotFoundError
 from frameworm.experiment.model import NO_EPOCH, Buckets, Points, SeriesKey
-from frameworm.experiment.query.downsample import LongSeries, downsample
+from frameworm.experiment.query.downsample import LongSeries, coarsened, downsample
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.recording.recorder import Recorder
 from frameworm.experiment.storage.segment import SegmentReader, write_segment
@@ -92,11 +92,52 @@ def test_the_buckets_are_what_the_points_say(data, sizes, limit, shape, zoom):
         parts.append(part_of(take(points, slice(start, start + size)), sealed))
         start += size
     wanted = None
+    touched = [points]
     if zoom and n:
         wanted = tuple(sorted(data.draw(st.lists(st.sampled_from(steps.tolist()), min_size=2, max_size=2))))
-        points = take(points, np.flatnonzero((steps >= wanted[0]) & (steps <= wanted[1])))
+        whole, points = points, take(points, np.flatnonzero((steps >= wanted[0]) & (steps <= wanted[1])))
+        touched = [points] + [take(whole, touched_windows(parts, wanted, window)) for window in (256, 4096)]
     check(downsample(parts, limit, wanted), points, limit)
-    check_quick(downsample(parts, limit, wanted, limit // 2), points, limit)
+    found = downsample(parts, limit, wanted, limit // 2)
+    check_quick(found, next(some for some in touched if len(some) == found.counts.sum()), limit)
+
+
+def touched_windows(parts, wanted, window) -> np.ndarray:
+    """The positions of all points that lie in a window whose steps reach into those wanted."""
+    found, start = [np.empty(0, np.intp)], 0
+    for part in parts:
+        sealed = isinstance(part, LongSeries)
+        steps = part.read(0, part.size).steps if sealed else part.steps
+        inside = (steps >= wanted[0]) & (steps <= wanted[1])
+        if sealed:
+            starts = np.arange(0, len(steps), window)
+            low, high = np.minimum.reduceat(steps, starts), np.maximum.reduceat(steps, starts)
+            inside = np.repeat((high >= wanted[0]) & (low <= wanted[1]), window)[: len(steps)]
+        found.append(start + np.flatnonzero(inside))
+        start += len(steps)
+    return np.concatenate(found)
+
+
+def test_the_ends_of_a_range_are_not_decoded_where_windows_are_enough():
+    points = series(np.random.default_rng(0).normal(size=100_000))
+
+    def never(start: int, stop: int) -> Points:
+        raise AssertionError(f"points {start} to {stop} were decoded")
+
+    part = part_of(points, True)._replace(read=never)
+    found = downsample([part], 150, (53_174, 73_809), 50)
+    assert (found.min_steps[0], found.max_steps[-1]) == (52_992, 73_983)  # whole windows
+    with pytest.raises(AssertionError, match="were decoded"):  # what a rewind left out must not come back
+        downsample([part.until(60_000)], 150, (0, 90_000), 50)
+
+
+def test_many_series_are_joined_as_each_alone_would_be():
+    rng = np.random.default_rng(0)
+    every = [bucketed(series(rng.normal(size=n)), np.arange(0, n, 7)) for n in (3, 900, 901, 5_000, 900, 70)]
+    for found, alone in zip(coarsened(every, 20), every, strict=True):
+        np.testing.assert_equal(tuple(found), tuple(coarsened([alone], 20)[0]))
+        assert found.counts.sum() == alone.counts.sum()
+    assert coarsened([], 20) == []
 
 
 def check_quick(found: Buckets, points: Points, limit: int) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from frameworm.experiment.errors import InputError
 from frameworm.experiment.model import NO_EPOCH, SeriesKey
-from frameworm.experiment.query.panels import Axis, Line, band_of, find_series, read_line, whole_steps
+from frameworm.experiment.query.panels import Axis, Line, band_of, find_series, lines_of, read_series, whole_steps
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.storage.segment import write_segment
 from tests.query.test_downsample import series
@@ -53,6 +53,10 @@ def reader_of(folder: Path, **columns) -> ExperimentReader:
         sources=["journal-host-1-1"],
     )
     return ExperimentReader(folder / "exp_001_x")
+
+
+def read_line(reader: ExperimentReader, key: SeriesKey, axis: Axis, buckets: int, *bounds: tuple[float, float]) -> Line:
+    return lines_of([read_series(reader, key, axis, buckets, *bounds)], axis, buckets)[0]
 
 
 def check(line: Line, x: np.ndarray, values: np.ndarray) -> None:

@@ -8,6 +8,7 @@ import textwrap
 import pytest
 
 from frameworm.experiment import Experiment
+from frameworm.experiment.keeping.edit import edit
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.recording.journal import WriterName
 from frameworm.experiment.recording.recorder import Recorder
@@ -134,3 +135,21 @@ def test_a_writer_that_dies_without_a_byte_is_news(tmp_path):
     assert reader.info.status == "crashed"
     assert same(reader)
     assert not reader.refresh()
+
+
+def test_a_settled_folder_is_not_listed_again_until_it_changes(tmp_path, monkeypatch):
+    with Experiment("done", root_dir=tmp_path, capture_console=False, system_metrics_s=0) as exp:
+        exp.log_metric("loss", 1.0)
+    reader = ExperimentReader(exp.exp_dir)
+    with monkeypatch.context() as patch:
+        patch.setattr("frameworm.experiment.query.read.open_sources", None)  # whoever lists fails
+        with pytest.raises(TypeError):
+            reader.refresh()  # two changes within a tick of the file system's clock look like one
+    monkeypatch.setattr("frameworm.experiment.query.read._SETTLED_NS", 0)
+    assert not reader.refresh()
+    with monkeypatch.context() as patch:
+        patch.setattr("frameworm.experiment.query.read.open_sources", None)
+        assert not reader.refresh()
+    edit(exp.exp_dir, {"type": "tags", "tags": ["late"]})
+    assert reader.refresh()
+    assert list(reader.info.tags) == ["late"] and same(reader)

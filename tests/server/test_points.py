@@ -105,7 +105,7 @@ def test_an_unchanged_chart_is_not_read_again(own_root, serving, monkeypatch):
     assert first.content == client.get("/api/v1/points", params=params).content
     known = {"if-none-match": first.headers["etag"]}
     with monkeypatch.context() as patch:
-        patch.setattr("frameworm.experiment.query.panels.read_line", None)  # whoever reads fails
+        patch.setattr("frameworm.experiment.query.panels.read_series", None)  # whoever reads fails
         assert client.get("/api/v1/points", params=params, headers=known).status_code == 304
     assert client.get("/api/v1/points", params=params | {"n": 500}, headers=known).status_code == 200
     with Experiment.resume("exp_001", own_root, **QUIET) as exp:
@@ -217,6 +217,14 @@ def test_readers_are_let_go_where_they_hold_too_much(own_root, serving, monkeypa
     assert 1 <= len(held) <= max(1, most)
     client.app.state.store.manager.delete_experiment(next(iter(held)))
     assert len(ask(client, metric="loss", ids=ids)[1]) == 3
+
+
+def test_a_chart_of_many_looks_up_their_folders_at_once(root, serving, monkeypatch):
+    client = serving(root)
+    store, questions = client.app.state.store, []
+    monkeypatch.setattr(store, "ask", lambda question, ask=store.ask: questions.append(question) or ask(question))
+    assert len(ask(client, metric="loss", ids="exp_001,exp_002,exp_003,exp_005")[1]) == 4
+    assert len(questions) == 1
 
 
 def open_files() -> int:

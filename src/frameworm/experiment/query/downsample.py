@@ -22,12 +22,15 @@ from numpy.typing import NDArray
 from frameworm.experiment.model import Buckets, Points
 from frameworm.experiment.storage.series import bucketed, merged, take
 
-__all__ = ["LongSeries", "downsample", "joined"]
+__all__ = ["LongSeries", "coarsened", "downsample", "entries_of", "joined"]
 
 _WINDOWS = ((4096, 4), (256, 2))
 """Sizes of windows that overviews come in, and from how many of them a bucket on they serve instead of points or
 smaller windows: buckets then differ by a
 quarter, or by half, in size, and no more than 512 points a bucket are decoded."""
+
+_MANY = 1_000
+"""Windows of a series that are kept until those of all others are there, to be joined with them."""
 
 _AT_ONCE = 1_000_000
 """Points decoded at once where some of them may lie out of range."""
@@ -62,10 +65,15 @@ class _Run:
     series: LongSeries
     start: int
     windows: Buckets
+    size: int
     steps: tuple[int, int] | None
 
     def __len__(self) -> int:
-        return int(self.windows.counts.sum())
+        return self.size
+
+    def is_all_counted(self) -> bool:
+        """Whether no point is past the last step that counts."""
+        return int(self.windows.max_steps.max()) <= self.series.last_step
 
     def points(self) -> Points:
         return self.series.read(self.start, self.start + len(self))
@@ -80,7 +88,8 @@ class _Run:
         """Return the points of the first window, and the others as a run."""
         start = self.start + int(self.windows.counts[0])
         others = Buckets._make(row[1:] for row in self.windows)
-        return [self.series.read(self.start, start), _Run(self.series, start, others, self.steps)]
+        rest = self.size - (start - self.start)
+        return [self.series.read(self.start, start), _Run(self.series, start, others, rest, self.steps)]
 
     def told_apart(self) -> Buckets:
         """Return the windows, the first point of the series before the others of the first; no point is decoded.
@@ -102,14 +111,21 @@ class _Run:
 def downsample(
     parts: Sequence[Points | LongSeries], limit: int, steps: tuple[int, int] | None, fewest: int | None = None
 ) -> Buckets:
-    """Return the points of all parts, one behind the other, in at most ``limit`` buckets.
+    """Return the points of all parts, one behind the other, in at most ``limit`` buckets; see ``entries_of``."""
+    return coarsened([entries_of(parts, limit, steps, fewest)], limit)[0]
+
+
+def entries_of(
+    parts: Sequence[Points | LongSeries], limit: int, steps: tuple[int, int] | None, fewest: int | None = None
+) -> Buckets:
+    """Return the points of all parts, one behind the other, in buckets of which ``coarsened`` makes ``limit``.
 
     Args:
         parts: in reading order.
         limit: 2 or more.
         steps: only points whose step is from the first to the second of these, both included.
-        fewest: as few buckets as this, and windows whole, where that spares decoding points; None for buckets of
-            nearly equal size, of which the first is the first point alone.
+        fewest: as few buckets as this, and windows whole, at the ends of the steps as well, where that spares
+            decoding points; None for buckets of nearly equal size, of which the first is the first point alone.
     """
     for window, enough in _WINDOWS:
         most = (limit * enough if fewest is None else fewest) * window
@@ -121,9 +137,10 @@ def downsample(
             break
         # Of 50 parts a range of steps touches one or two: smaller windows are read of those alone.
         parts = [part for part, some in zip(parts, found, strict=True) if some]
+    loose = fewest is not None and sum(map(len, runs)) > most
     pieces: list[Points | _Run] = []
     for run in runs:
-        if isinstance(run, Points) or run.steps is None:
+        if isinstance(run, Points) or run.steps is None or (loose and run.is_all_counted()):
             pieces.append(run)
         else:
             pieces += run.cut(run.steps)
@@ -141,12 +158,38 @@ def downsample(
         elif len(piece):
             starts = np.arange(0, len(piece), window)
             every.append(bucketed(piece, starts if number else np.union1d(starts, min(1, len(piece) - 1))))
-    entries = every[0]
-    if len(every) > 1:
-        entries = Buckets._make(np.concatenate(rows) for rows in zip(*every, strict=True))
-    if len(entries.counts) <= limit:
-        return entries
-    return merged(entries, _starts(np.append(0, np.cumsum(entries.counts)), limit))
+    entries = every[0] if len(every) == 1 else _concatenated(every)
+    return coarsened([entries], limit)[0] if len(entries.counts) > _MANY else entries
+
+
+def coarsened(every: Sequence[Buckets], limit: int) -> list[Buckets]:
+    """Return series in at most ``limit`` buckets each, by joining neighbours.
+
+    All at once: of a hundred series of 391 windows, that takes 10 µs each instead of 100.
+    """
+    wide = [number for number, entries in enumerate(every) if len(entries.counts) > limit]
+    found = list(every)
+    if not wide:
+        return found
+    known: dict[bytes, NDArray[np.intp]] = {}  # series of one program are cut alike
+    starts = []
+    for number in wide:
+        counts = every[number].counts
+        cut = counts.tobytes()
+        if cut not in known:
+            known[cut] = _starts(np.append(0, np.cumsum(counts)), limit)
+        starts.append(known[cut])
+    firsts = np.cumsum([0, *(len(every[number].counts) for number in wide)])
+    all_starts = np.concatenate([mine + first for mine, first in zip(starts, firsts[:-1], strict=True)])
+    whole = merged(_concatenated([every[number] for number in wide]), all_starts)
+    stops = np.cumsum([0, *map(len, starts)]).tolist()
+    for number, (start, stop) in zip(wide, pairwise(stops), strict=True):
+        found[number] = Buckets._make(row[start:stop] for row in whole)
+    return found
+
+
+def _concatenated(every: Sequence[Buckets]) -> Buckets:
+    return Buckets._make(np.concatenate(rows) for rows in zip(*every, strict=True))
 
 
 def _runs(part: Points | LongSeries, window: int, steps: tuple[int, int] | None) -> list[Points | _Run]:
@@ -158,14 +201,18 @@ def _runs(part: Points | LongSeries, window: int, steps: tuple[int, int] | None)
         low, high = steps or (-(2**63), 2**63 - 1)
         steps = low, min(high, part.last_step)
     if steps is None:
-        return [_Run(part, 0, windows, None)]
+        return [_Run(part, 0, windows, part.size, None)]
     touched = (windows.max_steps >= steps[0]) & (windows.min_steps <= steps[1])
     whole = (windows.min_steps >= steps[0]) & (windows.max_steps <= steps[1])
-    starts = np.cumsum(windows.counts) - windows.counts
+    starts = np.append(0, np.cumsum(windows.counts))
     cuts = np.flatnonzero((np.diff(touched) != 0) | (np.diff(whole) != 0)) + 1
     return [
         _Run(
-            part, int(starts[first]), Buckets._make(row[first:stop] for row in windows), None if whole[first] else steps
+            part,
+            int(starts[first]),
+            Buckets._make(row[first:stop] for row in windows),
+            int(starts[stop] - starts[first]),
+            None if whole[first] else steps,
         )
         for first, stop in pairwise([0, *cuts.tolist(), len(touched)])
         if touched[first]

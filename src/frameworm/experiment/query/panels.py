@@ -1,6 +1,6 @@
 """One metric of an experiment on an axis, in a few buckets: what a chart draws of it, whatever its x.
 
-Steps come from the overviews where they ascend, at 0.05 ms a series; all else is read in full, 3 ms for 100,000 points.
+Steps come from the overviews where they ascend, at 0.1 ms a series; all else is read in full, 3 ms for 100,000 points.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from frameworm.experiment.errors import InputError
 from frameworm.experiment.model import NO_EPOCH, Buckets, Points, SeriesKey, default_context
 from frameworm.experiment.query.conditions import resolve_metric
-from frameworm.experiment.query.downsample import downsample
+from frameworm.experiment.query.downsample import coarsened, downsample
 from frameworm.experiment.storage.series import bucketed, merged, take
 
 if TYPE_CHECKING:
@@ -99,9 +99,25 @@ def find_series(reader: ExperimentReader, metric: str, context: str = "") -> lis
     return [SeriesKey(metric, one) for one in chosen if one in contexts]
 
 
-def read_line(
+class Drawn(NamedTuple):
+    """What was read of a series: ``lines_of`` makes lines of many at once, in a quarter of the time.
+
+    Attributes:
+        context: of the series.
+        found: buckets in the order of x, perhaps more than are wanted.
+        began_ms: where relative time begins.
+        x: of each bucket's last point, if neither its step nor its time; there are no more buckets than wanted, then.
+    """
+
+    context: str
+    found: Buckets
+    began_ms: int = 0
+    x: NDArray[np.int64] | Floats | None = None
+
+
+def read_series(
     reader: ExperimentReader, key: SeriesKey, axis: Axis, buckets: int, bounds: tuple[float, float] = _ALL
-) -> Line:
+) -> Drawn:
     """Return one series on an axis.
 
     Points lie in the order of x, those of equal x in that of arrival. On the axis of epochs a bucket is an epoch, or
@@ -119,32 +135,43 @@ def read_line(
         DamageError: the points are damaged.
     """
     if axis.kind == "step":
-        found = _along_steps(reader, key, buckets, bounds)
-        return _line(key, found.steps, found)
+        return Drawn(key.context, _along_steps(reader, key, buckets, bounds))
     if axis.kind == "time":
-        found = _along_time(reader, key, buckets, bounds)
-        return _line(key, found.times_ms, found)
+        return Drawn(key.context, _along_time(reader, key, buckets, bounds))
     if axis.kind == "relative":
         began = reader.began_ms
         low, high = (began + 1000 * bound for bound in bounds)
-        found = _along_time(reader, key, buckets, (low, high))
-        return _line(key, (found.times_ms - began) / 1000.0, found)
+        return Drawn(key.context, _along_time(reader, key, buckets, (low, high)), began)
     points = reader.read(*key)
     if axis.kind == "epoch":
         return _along_epochs(key, take(points, np.flatnonzero(points.epochs != NO_EPOCH)), buckets, bounds)
     return _along_metric(key, points, _other(reader, axis.metric), buckets, bounds)
 
 
-def _line(key: SeriesKey, x: NDArray[np.int64] | Floats, found: Buckets) -> Line:
+def lines_of(drawn: Sequence[Drawn], axis: Axis, buckets: int) -> list[Line]:
+    """Return series that were read on an axis as lines of at most so many buckets each."""
+    every = coarsened([one.found for one in drawn], buckets)
+    return [_line(one, found, axis) for one, found in zip(drawn, every, strict=True)]
+
+
+def _line(drawn: Drawn, found: Buckets, axis: Axis) -> Line:
+    x: NDArray[np.int64] | Floats
+    if drawn.x is not None:
+        x = drawn.x
+    elif axis.kind == "relative":
+        x = (found.times_ms - drawn.began_ms) / 1000.0
+    else:
+        x = found.times_ms if axis.kind == "time" else found.steps
+    count = int(found.counts.sum())
     return Line(
-        context=key.context,
+        context=drawn.context,
         x=x.astype(np.float64),
         low=found.min,
         high=found.max,
         last=found.last,
         times_ms=found.times_ms,
-        count=int(found.counts.sum()),
-        exact=bool((found.counts == 1).all()),
+        count=count,
+        exact=count == len(x),
         rounded=x.dtype == np.int64 and len(x) > 0 and (int(x[-1]) > _EXACT or int(x[0]) < -_EXACT),
     )
 
@@ -160,7 +187,7 @@ def _steps_ascend(found: Buckets) -> bool:
 def _along_steps(reader: ExperimentReader, key: SeriesKey, buckets: int, bounds: tuple[float, float]) -> Buckets:
     low, high = whole_steps(bounds)
     steps = None if bounds == _ALL else (low, high)
-    found = reader.read_downsampled(*key, points=buckets, steps=steps, fewest=buckets // 3)
+    found = reader.read_entries(key, buckets, steps)
     if _steps_ascend(found):
         return found
     points = reader.read(*key)
@@ -184,7 +211,7 @@ def _along_time(reader: ExperimentReader, key: SeriesKey, buckets: int, bounds: 
     Overviews know the times of last points only. Where both times and steps ascend, which is nearly always, a range
     of time is found by reading a range of steps around it, and then a narrower one.
     """
-    found = reader.read_downsampled(*key, points=buckets, fewest=buckets // 3)
+    found = reader.read_entries(key, buckets, None)
     while _ascend(found.times_ms):
         if bounds == _ALL:
             return found
@@ -197,7 +224,7 @@ def _along_time(reader: ExperimentReader, key: SeriesKey, buckets: int, bounds: 
         if not _steps_ascend(found):
             break
         steps = int(kept.min_steps[0]), int(kept.max_steps[-1])
-        closer = reader.read_downsampled(*key, points=buckets, steps=steps, fewest=buckets // 3)
+        closer = reader.read_entries(key, buckets, steps)
         if closer.counts.sum() == found.counts.sum():
             return kept
         found = closer
@@ -208,19 +235,19 @@ def _along_time(reader: ExperimentReader, key: SeriesKey, buckets: int, bounds: 
     return downsample([take(points, order[inside])], buckets, None)
 
 
-def _along_epochs(key: SeriesKey, points: Points, buckets: int, bounds: tuple[float, float]) -> Line:
+def _along_epochs(key: SeriesKey, points: Points, buckets: int, bounds: tuple[float, float]) -> Drawn:
     epochs = points.epochs.astype(np.int64)
     points = take(points, np.flatnonzero((epochs >= bounds[0]) & (epochs <= bounds[1])))
     points = take(points, np.argsort(points.epochs, kind="stable"))
     if not len(points):
-        return _line(key, np.empty(0, np.int64), downsample([points], buckets, None))
+        return Drawn(key.context, downsample([points], buckets, None), x=np.empty(0, np.int64))
     starts = np.flatnonzero(np.append(True, points.epochs[1:] != points.epochs[:-1]))
     found = bucketed(points, starts)
     ends = np.append(starts[1:], len(points)) - 1
     if len(starts) > buckets:
         chosen = len(starts) * np.arange(buckets) // buckets
         found, ends = merged(found, chosen), ends[np.append(chosen[1:], len(starts)) - 1]
-    return _line(key, points.epochs[ends].astype(np.int64), found)
+    return Drawn(key.context, found, x=points.epochs[ends].astype(np.int64))
 
 
 def _other(reader: ExperimentReader, metric: str) -> Points | None:
@@ -230,13 +257,13 @@ def _other(reader: ExperimentReader, metric: str) -> Points | None:
 
 def _along_metric(
     key: SeriesKey, points: Points, other: Points | None, buckets: int, bounds: tuple[float, float]
-) -> Line:
+) -> Drawn:
     x, there = _values_at(points.steps, other)
     there &= np.isfinite(x) & (x >= bounds[0]) & (x <= bounds[1])
     at = np.flatnonzero(there)
     at = at[np.argsort(x[at], kind="stable")]
     found = downsample([take(points, at)], buckets, None)
-    return _line(key, x[at[np.cumsum(found.counts) - 1]], found)
+    return Drawn(key.context, found, x=x[at[np.cumsum(found.counts) - 1]])
 
 
 def _values_at(steps: NDArray[np.int64], other: Points | None) -> tuple[Floats, NDArray[np.bool_]]:
@@ -279,7 +306,7 @@ def band_of(lines: Sequence[Line], most: int, error: Error) -> Band:
     those of the very values logged there. NaN and infinities are no values.
 
     Args:
-        lines: of the members, as ``read_line`` returns them.
+        lines: of the members, as ``lines_of`` returns them.
         most: x are at most so many, evenly chosen from the members'.
         error: ``std``: standard deviation (n - 1); ``sem``: that / √n; ``ci``: Student's interval of the mean, 95 %,
             taken for normal.

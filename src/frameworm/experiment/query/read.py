@@ -26,7 +26,7 @@ from frameworm.experiment.model import (
     SeriesSummary,
     default_context,
 )
-from frameworm.experiment.query.downsample import downsample, joined
+from frameworm.experiment.query.downsample import coarsened, entries_of, joined
 from frameworm.experiment.query.line import Cut, Piece, line, parts, places
 from frameworm.experiment.query.lineage import missing, parent_folder
 from frameworm.experiment.query.sources import Source, WriterPart, open_sources
@@ -61,6 +61,8 @@ class ExperimentReader:
         """
         self.exp_dir = exp_dir
         self._own, self._rewinds, self._heirs = own, _rewinds, _heirs
+        self._logs = os.path.join(exp_dir, LOGS)
+        self._listed = _listing(self._logs)
         self._sources, self.damage, _ = open_sources(exp_dir / LOGS)
         self._folded = self.fold()
         self._where: dict[SeriesKey, list[tuple[Piece, int]]] | None = None
@@ -75,7 +77,7 @@ class ExperimentReader:
     def refresh(self) -> bool:
         """Take in what was recorded since; of a journal only what was appended is read.
 
-        Looking in vain takes 0.05 ms. Not while another thread reads.
+        Looking in vain takes 0.05 ms, and a tenth of that once all is sealed. Not while another thread reads.
 
         Returns:
             whether there is anything new: points, events, or a writer found dead.
@@ -83,7 +85,12 @@ class ExperimentReader:
         Raises:
             StoreError: the folder is an experiment's no longer.
         """
-        status, told = self.info.status, {part.journal: len(part.events) for part in self._parts()}
+        status = self.info.status
+        listed = _listing(self._logs)
+        if listed is not None and listed == self._listed and self._is_sealed():
+            return False
+        self._listed = listed
+        told = {part.journal: len(part.events) for part in self._parts()}
         self._sources, self.damage, changed = open_sources(self.exp_dir / LOGS, self._sources)
         if self._inherited is not None:
             if self._refresh_parent():
@@ -101,6 +108,16 @@ class ExperimentReader:
         if changed or status not in ENDED:  # who lives, or writes on, may have changed without a byte
             self.info = self._info()
         return changed or self.info.status != status
+
+    def _is_sealed(self) -> bool:
+        """Whether nothing can be new unless a file comes to the folder, or goes."""
+        return (
+            self.info.status in ENDED
+            and self._parent is None
+            and not self._missing
+            and not self.damage
+            and all(source.sealed for source in self._sources)
+        )
 
     def _parts(self) -> Iterator[WriterPart]:
         return (part for source in self._sources for part in source.parts)
@@ -264,7 +281,6 @@ class ExperimentReader:
         *,
         points: int = 1000,
         steps: tuple[int | None, int | None] | None = None,
-        fewest: int | None = None,
     ) -> Buckets:
         """Return one series in a few buckets, as a chart needs it: 1 ms for a million points, 20 for a hundred.
 
@@ -281,8 +297,6 @@ class ExperimentReader:
             context: train, val, …; None means the one of ``default_context``.
             points: at most so many buckets, 2 or more.
             steps: smallest and largest step wanted, both included; None for no bound.
-            fewest: as few buckets as this will do where they can be taken from the overviews alone, which takes
-                0.05 ms. The first point then also counts in ``min`` and ``max`` of the second bucket.
 
         Raises:
             InputError: ``points`` or ``steps`` is not as above.
@@ -292,13 +306,26 @@ class ExperimentReader:
         Source: M4 aggregation (Jugel et al., PVLDB 7(10), 2014); see ``query.downsample``.
         """
         limit, wanted = _limits(points, steps)
-        found = self._found(name, context)
+        return coarsened([self._entries(self._found(name, context), limit, wanted, None)], limit)[0]
+
+    def read_entries(self, key: SeriesKey, points: int, steps: tuple[int, int] | None) -> Buckets:
+        """Return one series as ``read_downsampled`` does, with less to do for it: 0.03 ms where overviews are enough.
+
+        There may be more buckets than ``points``, of which ``coarsened`` makes so many, those of many series at once;
+        and as few as a third. Those at the ends of ``steps`` may reach past them, and the first point may also count
+        in ``min`` and ``max`` of the second bucket.
+        """
+        return self._entries(self._found(*key), points, steps, points // 3)
+
+    def _entries(
+        self, found: Sequence[tuple[Piece, int]], limit: int, steps: tuple[int, int] | None, fewest: int | None
+    ) -> Buckets:
         try:
-            return downsample([part for piece, at in found for part in parts(piece, at)], limit, wanted, fewest)
+            return entries_of([part for piece, at in found for part in parts(piece, at)], limit, steps, fewest)
         except DamageError:
             if not self._inherited:
                 raise
-            return downsample([piece.read(position) for piece, position in found], limit, wanted)
+            return entries_of([piece.read(position) for piece, position in found], limit, steps)
 
     def _found(self, name: str, context: str | None) -> list[tuple[Piece, int]]:
         """Return where the points of a series lie."""
@@ -393,6 +420,22 @@ class ExperimentReader:
             duration_s=fold.active_s + max(0, end - fold.session_ms) / 1000,
             reason="" if alive else "the process that recorded it is gone",
         )
+
+
+_SETTLED_NS = 60_000_000_000
+"""Of two changes that a file system's clock does not tell apart the later one could be missed; nor need that clock be
+ours. A folder that has not changed for so long tells of the next change."""
+
+
+def _listing(folder: str) -> tuple[int, ...] | None:
+    """Return what tells a folder's list of files from any earlier or later one; None if nothing does."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _SETTLED_NS:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 
 _NAME_BYTES = 700

@@ -45,9 +45,10 @@ def compare(store: Opened, ids: Ids) -> Json:
         raise InputError(f"{len(wanted):,} experiments cannot be set side by side; at most {_MOST} can")
     infos: list[ExperimentInfo] = []
     missing = []
+    located = store.locate(wanted)
     for one in wanted:
         try:
-            with store.reading(one) as reader:
+            with store.reading(one, located) as reader:
                 infos.append(reader.info)
         except ExperimentNotFoundError:
             missing.append(one)

@@ -146,9 +146,11 @@ def metrics_of_many(
     needle = search.lower()
     found: dict[str, list[Sequence[str]]] = {}
     missing = []
-    for one in dict.fromkeys(names_in(ids)):
+    wanted = list(dict.fromkeys(names_in(ids)))
+    located = store.locate(wanted)
+    for one in wanted:
         try:
-            with store.reading(one) as reader:
+            with store.reading(one, located) as reader:
                 for name, every in reader.metrics().items():
                     if needle and needle not in name.lower():
                         continue

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Query, Request
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["points"])
 
 _MAGIC = b"FWP1"
-_VERSION = 1
+_VERSION = 2
 """Of what is answered: count up where the same record is to give other bytes, so that no client keeps the old ones."""
 _MOST_EXPERIMENTS = 2_000
 _BINARY = {200: {"content": {POINTS: {}}, "description": "series of points"}, 304: {"description": "not changed"}}
@@ -70,9 +70,9 @@ def points(
     - `missing`: the ids that have no such series, or are no experiments;
     - `damaged`: `{id: message}` of what cannot be read.
 
-    `from` and `to` bound x; what is at their edges is left out, so draw it over what was there before. An ETag is
-    made of how much of each file has been read, before any point is: asking again for what has not changed costs next
-    to nothing.
+    `from` and `to` bound x; buckets at the ends may reach past them. What lies beyond is left out: draw it over what
+    was there before. An ETag is made of how much of each file has been read, before any point is: asking again for
+    what has not changed costs next to nothing.
     """
     asked = _Asked(_few(names_in(ids)), metric, context, n, x, from_, to)
     if (unchanged := _unchanged(request, store, asked)) is not None:
@@ -157,27 +157,30 @@ class _Found(NamedTuple):
 
 def _gather(store: Store, asked: _Asked) -> _Found:
     """Read the lines."""
-    from frameworm.experiment.query.panels import Axis, find_series, read_line
+    from frameworm.experiment.query.panels import Axis, Drawn, find_series, lines_of, read_series
 
     axis = Axis.parse(asked.x)
     bounds = _bound(asked.low, "from", -math.inf), _bound(asked.high, "to", math.inf)
-    found = _Found({}, [], {}, [])
+    found, drawn = _Found({}, [], {}, []), dict[str, list[Drawn]]()
+    located = store.locate(asked.ids)
     for one in asked.ids:
         try:
-            with store.reading(one) as reader:
+            with store.reading(one, located) as reader:
                 found.marks.append((one, reader.mark))
                 keys = find_series(reader, asked.metric, asked.context)
-                lines = [read_line(reader, key, axis, asked.buckets, bounds) for key in keys]
+                some = [read_series(reader, key, axis, asked.buckets, bounds) for key in keys]
         except ExperimentNotFoundError:
-            lines = []
+            some = []
             found.marks.append((one, None))
         except (DamageError, StoreError) as error:
             found.damaged[one] = str(error)
             continue
-        if lines:
-            found.lines[one] = lines
+        if some:
+            drawn[one] = some
         else:
             found.missing.append(one)
+    lines = iter(lines_of([one for some in drawn.values() for one in some], axis, asked.buckets))
+    found.lines.update((one, list(islice(lines, len(some)))) for one, some in drawn.items())
     return found
 
 
@@ -263,9 +266,10 @@ def _unchanged(request: Request, store: Store, asked: _Asked) -> Response | None
     if not known:
         return None
     marks: list[object] = []
+    located = store.locate(asked.ids)
     for one in asked.ids:
         try:
-            with store.reading(one) as reader:
+            with store.reading(one, located) as reader:
                 marks.append((one, reader.mark))
         except ExperimentNotFoundError:
             marks.append((one, None))

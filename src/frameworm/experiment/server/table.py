@@ -208,11 +208,12 @@ def sparklines(
     if len(wanted) > MOST_IDS:
         raise InputError(f"{len(wanted)} ids; at most {MOST_IDS} are allowed at once")
     lines = {}
+    located = store.locate(wanted)
     for one in wanted:
         # One that cannot be read must not take the lines of all others with it.
         with (
             contextlib.suppress(MetricNotFoundError, ExperimentNotFoundError, StoreError),
-            store.reading(one) as reader,
+            store.reading(one, located) as reader,
         ):
             lines[one] = reader.read_downsampled(metric, context or None, points=n).last.tolist()
     return Json({"metric": metric, "lines": lines})

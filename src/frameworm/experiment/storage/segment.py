@@ -60,6 +60,9 @@ class _Columns(NamedTuple):
     firsts: list[int]
 
 
+_NOTHING: NDArray[Any] = np.empty(0)
+
+
 class SegmentReader:
     """One segment, opened for reading; every part is read and verified when it is first needed.
 
@@ -81,6 +84,7 @@ class SegmentReader:
         self.path = path
         self._fd = -1
         self._streams: dict[Stream, _Columns] = {}
+        self._firsts: dict[int, list[int]] = {}
         self._cache: dict[Stream, tuple[int, NDArray[Any]]] = {}
         # O_NONBLOCK: opening a FIFO must not wait for its writer.
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -181,7 +185,8 @@ class SegmentReader:
     def overview(self, i: int, window: int = WINDOW) -> Buckets:
         """Return ``keys[i]`` in buckets of 256 or of 4,096 points, the last for what is left.
 
-        Points are decoded for a short series alone, and in files of the first releases.
+        The arrays are shared, and not to be changed. Points are decoded for a short series alone, and in files of the
+        first releases.
 
         Args:
             i: position in ``keys``.
@@ -191,15 +196,14 @@ class SegmentReader:
             IndexError: there is no series ``i``.
         """
         count = self._count(i)
-        starts = np.arange(0, count, window)
         if count < LONG or not self._columns(Stream.OUTLINE_INT).entries:
-            return bucketed(self.read(i), starts)
-        each = np.where(self.counts >= LONG, -(-self.counts // window), 0)
-        total, first, n = int(each.sum()), int(each[:i].sum()), int(each[i])
+            return bucketed(self.read(i), np.arange(0, count, window))
+        firsts = self._windows(window)
+        total, first, n = firsts[-1], firsts[i], firsts[i + 1] - firsts[i]
 
         def rows(stream: Stream, number: int) -> list[NDArray[Any]]:
             self._expect(stream, number * total)
-            return [self._numbers(stream, row * total + first, row * total + first + n) for row in range(number)]
+            return [self._view(stream, row * total + first, row * total + first + n) for row in range(number)]
 
         if window == WINDOW:
             low, high, last = rows(Stream.OVERVIEW_FLOAT, 3)
@@ -210,7 +214,7 @@ class SegmentReader:
             low, high, last = rows(Stream.OUTLINE_FLOAT, 3)
             steps, times_ms, nan_counts, min_steps, max_steps = rows(Stream.OUTLINE_INT, 5)
         counts = np.full(n, window, np.int64)
-        counts[-1] = count - int(starts[-1])
+        counts[-1] = count - (n - 1) * window
         return Buckets(counts, nan_counts, low, high, last, min_steps, max_steps, steps, times_ms)
 
     def first(self, i: int) -> tuple[float, int]:
@@ -334,6 +338,13 @@ class SegmentReader:
         self._expect(Stream.VALUE, self._footer.points)
         return starts, (np.cumsum(sizes) - sizes)[timelines]
 
+    def _windows(self, window: int) -> list[int]:
+        """Return the number of the first window of each series, and behind them how many all have."""
+        if window not in self._firsts:
+            each = np.where(self.counts >= LONG, -(-self.counts // window), 0)
+            self._firsts[window] = [0, *np.cumsum(each).tolist()]
+        return self._firsts[window]
+
     @cached_property
     def _long_statistics(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The stored statistics (5, m) of the long series, rows as in ``Statistics``."""
@@ -382,6 +393,26 @@ class SegmentReader:
         if total != n:
             raise self._bad(stream, f"{total} numbers, expected {n}")
 
+    def _view(self, stream: Stream, start: int, stop: int) -> NDArray[Any]:
+        """Read numbers ``start`` to ``stop`` of a stream, as a view of what is kept of it where that has them all."""
+        firsts = self._columns(stream).firsts
+        k = bisect_right(firsts, start) - 1
+        if not start < stop <= firsts[k + 1]:
+            return self._numbers(stream, start, stop)
+        column = self._column(stream, k)
+        return column[start - firsts[k] : stop - firsts[k]]
+
+    def _column(self, stream: Stream, k: int) -> NDArray[Any]:
+        """Return column ``k`` of a stream, which is kept until another one of it is needed."""
+        number, column = self._cache.get(stream, (-1, _NOTHING))
+        if number != k:
+            entries, firsts = self._columns(stream)
+            column = np.empty(firsts[k + 1] - firsts[k], stream.dtype)
+            self._decode(stream, entries[k], column)
+            column.flags.writeable = False
+            self._cache[stream] = (k, column)
+        return column
+
     def _numbers(self, stream: Stream, start: int, stop: int) -> NDArray[Any]:
         """Read numbers ``start`` to ``stop`` of a stream."""
         entries, firsts = self._columns(stream)
@@ -396,12 +427,7 @@ class SegmentReader:
                 self._decode(stream, entries[k], part)
             else:
                 # Short series are read one by one, hundreds of them from the same column.
-                number, column = self._cache.get(stream, (-1, part))
-                if number != k:
-                    column = np.empty(end - first, stream.dtype)
-                    self._decode(stream, entries[k], column)
-                    self._cache[stream] = (k, column)
-                part[:] = column[at - first : upto - first]
+                part[:] = self._column(stream, k)[at - first : upto - first]
             at = upto
         return out
 
