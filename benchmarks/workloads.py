@@ -261,6 +261,37 @@ WORKLOADS = (
         CALLS,
         own=True,
     ),
+    Workload(
+        "call-parts",
+        "What a call of `log_metric` is made of",
+        "engine.parts.call",
+        "100000",
+        "2000",
+        (
+            Column("whole_us", "the call, µs"),
+            Column("write_us", "`os.write` of 32 bytes, µs"),
+            Column("pack_us", "packing them, µs"),
+            Column("time_us", "the time, µs"),
+            Column("rest_us", "what is left, µs"),
+        ),
+        text="Medians, without the time that reading the clock takes. The write is what survives `kill -9`.",
+        rounds=5,
+        own=True,
+    ),
+    Workload(
+        "short-parts",
+        "What a short experiment waits for",
+        "engine.parts.short",
+        "300",
+        "3",
+        (
+            Column("inside_ms", "in this repository, each, ms"),
+            Column("outside_ms", "outside of any, each, ms"),
+            Column("git_ms", "`git status` alone, ms"),
+        ),
+        text="An experiment asks git once for the commit and what differs from it, and ends only when it has the answer.",
+        own=True,
+    ),
     *(
         Workload(
             f"stall-{name}",

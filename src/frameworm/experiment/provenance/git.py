@@ -32,8 +32,8 @@ _SETTINGS = (
     "diff.relative=false",
     "diff.submodule=short",
 )
-_STATUS = "status --porcelain=v2 --branch -z --untracked-files=normal --no-renames --no-ahead-behind".split()
-_STATUS.append("--ignore-submodules=untracked")
+STATUS = "status --porcelain=v2 --branch -z --untracked-files=normal --no-renames --no-ahead-behind".split()
+STATUS.append("--ignore-submodules=untracked")
 _OTHERS = "ls-files -z --others --exclude-standard --full-name".split()
 _LIST = "config -z --list --show-origin".split()
 _REMOTES = re.compile(r"remote\..*\.url|branch\..*\.remote", re.DOTALL)
@@ -110,7 +110,7 @@ class GitCapture:
         try:
             if self._memory.changed:
                 self._diff = self._start_diff("HEAD")
-            self._status = self._start(_STATUS)
+            self._status = self._start(STATUS)
             if self._memory.folders:
                 self._others = self._start_others()
         except FileNotFoundError:

@@ -1,0 +1,77 @@
+"""What a figure is made of, where it is near its limit: a call of ``log_metric``, and a short experiment."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import struct
+import subprocess
+import time
+from array import array
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from drivers import Log, LogRow, Peer
+
+
+def call(driver: Peer, n: int) -> dict[str, float]:
+    """Time each part of a call by itself, without what reading the clock takes; medians of n calls."""
+    from measuring import warm_up
+
+    warm_up(driver)
+    file = os.open(driver.folder / "beside", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    record = bytes(32)
+    pack = struct.Struct("<Iiqqd").pack
+    figures = {}
+
+    def body(log: Log, log_row: LogRow) -> None:
+        time.sleep(1)
+        parts: dict[str, Callable[[int], object]] = {
+            "nothing": lambda step: None,
+            "write": lambda step: os.write(file, record),
+            "pack": lambda step: pack(1, -1, step, 0, 0.5),
+            "time": lambda step: time.time_ns() // 1_000_000,
+            "whole": lambda step: log("loss", 0.5, step),
+        }
+        for part, do in parts.items():
+            figures[part] = _median_ns(do, n)
+
+    driver.run("parts", {}, body)
+    os.close(file)
+    nothing = figures.pop("nothing")
+    found = {f"{part}_us": (taken - nothing) / 1e3 for part, taken in figures.items()}
+    return {**found, "rest_us": found["whole_us"] - found["write_us"] - found["pack_us"] - found["time_us"]}
+
+
+def _median_ns(do: Callable[[int], object], n: int) -> float:
+    taken = array("q", bytes(8 * n))
+    clock = time.perf_counter_ns
+    for step in range(n):
+        start = clock()
+        do(step)
+        taken[step] = clock() - start
+    return statistics.median(taken)
+
+
+def short(driver: Peer, n: int) -> dict[str, float]:
+    """Run short experiments in this repository and outside of any; and ask git alone what each of them asks."""
+    from drive import shorts
+    from measuring import clock, warm_up
+
+    from frameworm.experiment.provenance.git import STATUS
+
+    warm_up(driver)
+    asked = []
+    for _ in range(50):
+        begin = clock()
+        subprocess.run(["git", *STATUS], stdout=subprocess.DEVNULL, check=True)
+        asked.append(clock() - begin)
+    inside = shorts(driver, n)
+    os.chdir("/")
+    outside = shorts(driver, n)
+    return {
+        "inside_ms": inside["median_ms"],
+        "outside_ms": outside["median_ms"],
+        "git_ms": statistics.median(asked) / 1e6,
+    }
