@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from frameworm.experiment import Experiment
+
 from .conftest import environment
 from .test_charts import chart
 from .test_table import count
@@ -118,3 +120,12 @@ def test_a_server_that_comes_back_is_found_again(training: Training, tmp_path: P
     expect(live).not_to_contain_text("Live")
     serve(tmp_path / "live", "--port", server.address.rsplit(":", 1)[1])
     expect(live).to_contain_text("Live")
+
+
+def test_an_alert_is_told_on_the_open_page(tmp_path: Path, serve, visit) -> None:
+    with Experiment(name="watched", root_dir=tmp_path / "own", capture_console=False, system_metrics_s=0) as exp:
+        page = visit(serve(tmp_path / "own")).open()
+        expect(page.locator(".live.on")).to_be_visible()
+        exp.alert("loss is NaN", "at step 3")
+        exp.flush()
+        expect(page.locator(".toasts")).to_contain_text("loss is NaN")

@@ -16,6 +16,7 @@ from frameworm.experiment import Experiment, ExperimentManager
 from frameworm.experiment.errors import ConfigError
 from frameworm.experiment.query.rules import read_rules
 from frameworm.experiment.server.app import create_app
+from frameworm.experiment.server.live import Live
 
 RULES = """
 rules:
@@ -149,6 +150,101 @@ def test_alerts_are_sent_to_a_webhook_and_a_command(tmp_path):
     assert got[0]["text"] == "exp_001 sent: look $(touch x)\nhere" and got[0]["alert"]["level"] == "warning"
     assert said.read_text() == "look $(touch x)\n" and len(got) == 1
     assert alerts.trouble == ""
+
+
+def teller(root: Path) -> Path:
+    """Have the alerts of a root written down, a line each, and return the file."""
+    program = "import os, sys; open(sys.argv[1], 'a').write(os.environ['FRAMEWORM_ALERT_TITLE'] + '\\n')"
+    send = {"command": [sys.executable, "-c", program, str(root / "said")]}
+    rules = [{"name": "crashed", "crashed": True}, {"name": "large", "when": "metrics.loss > 100"}]
+    root.joinpath("alerts.yaml").write_text(json.dumps({"send": send, "rules": rules}))
+    return root / "said"
+
+
+def test_of_several_servers_one_sends(tmp_path):
+    said = teller(tmp_path)
+    servers = [watcher(tmp_path) for _ in range(6)]
+    for _, alerts, _ in servers:
+        alerts.look()
+    with begun(tmp_path) as exp:
+        exp.log_metric("loss", 1000.0)
+        for number in range(5):
+            exp.alert(f"alert {number}")
+        exp.flush()
+        together = threading.Barrier(len(servers))
+
+        def looking(alerts) -> None:
+            together.wait()
+            for _ in range(3):
+                alerts.look()
+
+        threads = [threading.Thread(target=looking, args=(alerts,)) for _, alerts, _ in servers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    wanted = sorted([*(f"alert {number}" for number in range(5)), "large"])
+    assert sorted(said.read_text().split("\n")[:-1]) == wanted
+    for _, _, told in servers:  # open pages are told by the server that they are of
+        assert sorted(data["title"] for _, data in told.events) == wanted
+    _, late, _ = watcher(tmp_path)
+    late._idle_ms = 0  # as if it had not looked for long
+    late.look()
+    assert len(said.read_text().split()) == len(" ".join(wanted).split())
+
+
+def test_what_a_server_died_of_sending_is_sent_no_more(tmp_path):
+    said = teller(tmp_path)
+    _, first, _ = watcher(tmp_path)
+    _, second, told = watcher(tmp_path)
+    second.look()
+    with begun(tmp_path) as exp:
+        exp.alert("look")
+    assert first._claimed(first._recent()[0])  # and here it dies
+    second.look()
+    assert told.titles() == [("exp_001", "look")] and not said.exists()
+
+
+def test_a_read_only_server_sends_what_no_other_has(tmp_path):
+    said = teller(tmp_path)
+    _, reader, _ = watcher(tmp_path, read_only=True)
+    _, writer, _ = watcher(tmp_path)
+    reader.look()
+    writer.look()
+    with begun(tmp_path) as exp:
+        exp.alert("first")
+        reader.look()
+        assert said.read_text() == "first\n" and not (tmp_path / ".frameworm" / "sent").exists()
+    writer.look()
+    with begun(tmp_path) as exp:
+        exp.alert("second")
+    writer.look()
+    reader.look()
+    assert said.read_text() == "first\nfirst\nsecond\n"  # it cannot leave word that it sent
+
+
+def test_without_rules_and_listeners_nothing_is_asked(tmp_path):
+    with begun(tmp_path):
+        pass
+    tmp_path.joinpath("experiments.db").unlink()
+    _, alerts, _ = watcher(tmp_path)
+    alerts._live = Live(alerts._store)
+    alerts.turn()
+    assert not tmp_path.joinpath("experiments.db").exists()
+    said = teller(tmp_path)
+    alerts.turn()
+    assert tmp_path.joinpath("experiments.db").exists()
+    tmp_path.joinpath("alerts.yaml").unlink()
+    alerts.turn()
+    with begun(tmp_path) as exp:
+        exp.alert("while nobody looked")
+    alerts.turn()
+    teller(tmp_path)
+    with begun(tmp_path) as exp:
+        alerts.turn()
+        exp.alert("look")
+    alerts.turn()
+    assert said.read_text() == "look\n"
 
 
 def test_what_cannot_be_sent_is_shown(tmp_path):

@@ -30,9 +30,9 @@ from frameworm.experiment.plaintext import read_config_file
 from frameworm.experiment.query.conditions import Condition
 from frameworm.experiment.query.filters import parse_query
 from frameworm.experiment.storage.catalog import Catalog
+from frameworm.experiment.storage.folder import RULES_NAME
 from frameworm.experiment.storage.schema import alerts, experiments, series
 
-RULES_NAME = "alerts.yaml"
 LEVELS = ("info", "warning", "error")
 
 _KINDS = ("when", "not_finite", "silent_minutes", "crashed")

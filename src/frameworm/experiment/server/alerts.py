@@ -1,12 +1,18 @@
 """Alerts: those that experiments raise and those of rules; told to open pages, and sent on where that is set.
 
-One thread looks every two seconds, as long as the server runs. What a rule finds is written into the experiment's
-record, so that it is told once, whoever serves the folder next. On a read-only root it is only known while this runs.
+One thread looks every two seconds, as long as there is an ``alerts.yaml`` or anybody has a page open. What a rule finds
+is written into the experiment's record, so that it is told once, whoever serves the folder next. On a read-only root
+it is only known while this runs.
+
+Of several servers of a root one sends an alert on: the first to make its file in ``.frameworm/sent``. It does so before
+it sends, so an alert goes out at most once; if the server dies in between, it is in the record and on the page alone.
+Where that file cannot be made, each server sends: twice is better than never.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -21,14 +27,16 @@ from fastapi import APIRouter, Query, Request
 from frameworm.experiment.errors import ConfigError, ExperimentError, StoreNotFoundError
 from frameworm.experiment.server.delivery import Json
 from frameworm.experiment.server.live import Live
-from frameworm.experiment.server.store import Opened, Store
-from frameworm.experiment.storage.folder import id_of
+from frameworm.experiment.server.store import Opened, ReadOnlyError, Store
+from frameworm.experiment.storage.folder import HIDDEN, RULES_NAME, id_of
 
 if TYPE_CHECKING:
     from frameworm.experiment.query.rules import Rules
     from frameworm.experiment.storage.catalog import Catalog
 
 LOOK_S = 2.0
+SENT = "sent"
+"""The folder in ``.frameworm`` that has an empty file for each alert that was sent, or is about to be."""
 _TIMEOUT_S = 10.0
 _LOOKED_BACK_MS = 3_600_000
 """Clocks of machines differ: an alert of another machine may come with a time in the past."""
@@ -52,7 +60,8 @@ class Alerts:
         self._store, self._live = store, live
         self._stop = threading.Event()
         self._since_ms = time.time_ns() // 1_000_000
-        self._seen: set[tuple[str, int]] | None = None
+        self._idle_ms = self._since_ms
+        self._seen: set[_Key] | None = None
         self._told: set[tuple[int, str]] = set()
         self._unsent = ""  # why the latest alert could not be sent on
 
@@ -67,12 +76,20 @@ class Alerts:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.look()
+                self.turn()
             except StoreNotFoundError:
                 pass  # it may come yet
             except Exception:  # whatever is wrong at this moment, the next look may go well
                 _log.exception("cannot look for alerts in %s", self._store.root)
             self._stop.wait(LOOK_S)
+
+    def turn(self) -> None:
+        """Look once if anybody wants to know; else ask nothing of the root but whether there are rules by now."""
+        if self._live.listening or (self._store.root / RULES_NAME).exists():
+            self.look()
+        else:
+            self._seen, self._idle_ms = None, time.time_ns() // 1_000_000
+            self.trouble = self._unsent = ""
 
     def look(self) -> None:
         """Look once: apply the rules, tell and send what is new."""
@@ -84,7 +101,7 @@ class Alerts:
         except ConfigError as error:
             rules, trouble = Rules(), str(error)
         if self._seen is None:
-            self._seen = {_key(alert) for alert in self._recent()}
+            self._seen = {_key(alert) for alert in self._recent() if alert["time_ms"] < self._idle_ms}
         new = self._apply(rules)
         for alert in self._recent():
             if _key(alert) not in self._seen:
@@ -92,7 +109,8 @@ class Alerts:
                 new.append(alert)
         for alert in new:
             self._live.publish("alert", alert)
-            self._unsent = self._send(rules, alert)
+            if (rules.webhook or rules.command) and self._claimed(alert):
+                self._unsent = self._send(rules, alert)
         trouble = trouble or self._unsent
         if trouble and trouble != self.trouble:
             _log.warning("%s", trouble)
@@ -128,6 +146,20 @@ class Alerts:
                 unwritten.append(about)
         self.unwritten += unwritten
         return unwritten
+
+    def _claimed(self, alert: dict[str, Any]) -> bool:
+        """Return whether this server is the one to send an alert."""
+        digest = hashlib.sha256(json.dumps(_key(alert)).encode()).hexdigest()
+        path = self._store.root / HIDDEN / SENT / f"{alert['experiment_id']}-{digest[:32]}"
+        try:
+            self._store.check_writable()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        except (ReadOnlyError, OSError):
+            return not path.exists()
+        return True
 
     def _send(self, rules: Rules, alert: dict[str, Any]) -> str:
         """Send an alert on; return what went wrong."""
@@ -184,8 +216,14 @@ def listed(store: Store, *, since_ms: int = 0, level: str | None = None, limit: 
     return store.ask(ask)
 
 
-def _key(alert: dict[str, Any]) -> tuple[str, int]:
-    return alert["experiment_id"], alert["position"]
+_Key = tuple[str | int | None, ...]
+
+
+def _key(alert: dict[str, Any]) -> _Key:
+    """Return what makes it one alert, whoever serves the root; a rule is told once of an experiment."""
+    if alert["rule"]:
+        return alert["experiment_id"], alert["rule"]
+    return tuple(alert[name] for name in ("experiment_id", "time_ms", "level", "title", "text"))
 
 
 @router.get("/alerts")

@@ -68,6 +68,11 @@ class Live:
                     self._stop.set()
                     self._watching = False
 
+    @property
+    def listening(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listeners)
+
     def publish(self, name: str, data: dict[str, Any]) -> None:
         """Tell every listener of an event."""
         with self._lock:

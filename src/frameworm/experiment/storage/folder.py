@@ -24,6 +24,7 @@ from frameworm.experiment.model import Artifact, ExperimentInfo, Note
 
 HIDDEN = ".frameworm"
 CATALOG_NAME = "experiments.db"
+RULES_NAME = "alerts.yaml"
 CONFIG = "config.yaml"
 METADATA = "metadata.json"
 LOGS, ARTIFACTS, CHECKPOINTS, PROVENANCE = "logs", "artifacts", "checkpoints", "provenance"
