@@ -231,3 +231,25 @@ def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
     )
     assert done.returncode == 1 and "is a file" in done.stderr
+
+
+def test_two_send_each_alert_once(start: Start, tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    program = "import os, sys; open(sys.argv[1], 'a').write(os.environ['FRAMEWORM_ALERT_TITLE'] + '\\n')"
+    root = tmp_path / "experiments"
+    root.mkdir()
+    send = {"command": [sys.executable, "-c", program, str(said)]}
+    root.joinpath("alerts.yaml").write_text(json.dumps({"send": send, "rules": [{"name": "odd", "not_finite": "*"}]}))
+    for one in [start(root), start(root)]:
+        assert one.get("/api/v1/store")[0] == 200
+    wanted = ["odd", *(f"alert {number}" for number in range(4))]
+    with Experiment(name="watched", root_dir=root, capture_console=False, system_metrics_s=0) as exp:
+        exp.log_metric("loss", float("nan"))
+        for title in wanted[1:]:
+            exp.alert(title)
+            time.sleep(0.5)
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end and not (said.exists() and len(said.read_text().splitlines()) >= len(wanted)):
+            time.sleep(0.1)
+        time.sleep(2.5)  # the other has looked as well
+    assert sorted(said.read_text().splitlines()) == sorted(wanted)

@@ -90,7 +90,7 @@ def serve(
     warnings.simplefilter("once", FramewormWarning)  # what is wrong with one folder is found at every look
     app = create_app(root, read_only=read_only, names=own_names(host))
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2, server_header=False
+        app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=2, server_header=False
     )
     ready(address)
     threading.Thread(target=_warm, args=(app.state.store,), daemon=True).start()
