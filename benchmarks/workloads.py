@@ -289,7 +289,7 @@ WORKLOADS = (
             Column("outside_ms", "outside of any, each, ms"),
             Column("git_ms", "`git status` alone, ms"),
         ),
-        text="An experiment asks git once for the commit and what differs from it, and ends only when it has the answer.",
+        text="Each asks git for the commit and what differs from it, and ends only when it has the answer.",
         own=True,
     ),
     *(

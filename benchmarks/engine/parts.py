@@ -57,9 +57,8 @@ def _median_ns(do: Callable[[int], object], n: int) -> float:
 def short(driver: Peer, n: int) -> dict[str, float]:
     """Run short experiments in this repository and outside of any; and ask git alone what each of them asks."""
     from drive import shorts
-    from measuring import clock, warm_up
-
     from frameworm.experiment.provenance.git import STATUS
+    from measuring import clock, warm_up
 
     warm_up(driver)
     asked = []
