@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from frameworm.experiment import Experiment
+
 REPOSITORY = Path(__file__).parents[1]
 HEAVY = ("numpy", "pandas", "sqlalchemy", "matplotlib", "torch", "yaml", "psutil", "rich")
 
@@ -49,6 +51,25 @@ def test_an_experiment_can_be_recorded_without_numpy_and_pandas(tmp_path: Path) 
         "exp.end()"
     ).split()
     assert not {"numpy", "pandas", "sqlalchemy", "matplotlib"} & set(loaded)
+
+
+def test_the_table_of_the_page_is_served_without_numpy(tmp_path: Path) -> None:
+    """Whoever opens the page waits for these imports."""
+    root = tmp_path / "experiments"
+    with Experiment(name="one", config={"lr": 0.1}, root_dir=root, capture_console=False, system_metrics_s=0) as exp:
+        exp.log_metric("loss", 0.5)
+    loaded = run_python(
+        "from pathlib import Path\n"
+        "from starlette.testclient import TestClient\n"
+        "from frameworm.experiment.server.app import create_app\n"
+        f"client = TestClient(create_app(Path({str(root)!r})), base_url='http://127.0.0.1')\n"
+        "rows = 'experiments?sort=metrics.loss&columns=config.lr&q=config.lr<1'\n"
+        "for path in ('store', 'columns', rows, 'complete?q=c'):\n"
+        "    client.get(f'/api/v1/{path}').raise_for_status()\n"
+        "print(*sys.modules)"
+    ).split()
+    assert "frameworm.experiment.query.browse" in loaded
+    assert not {"numpy", "pandas", "pcodec", "sqlalchemy.dialects.postgresql"} & set(loaded)
 
 
 @pytest.mark.parametrize("name", ["frameworm", "frameworm.experiment", "frameworm.training"])

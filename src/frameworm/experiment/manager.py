@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from frameworm.experiment.errors import ExperimentNotFoundError, FramewormWarning, InputError, StateError, StoreError
 from frameworm.experiment.keeping.keeper import Keeper
 from frameworm.experiment.model import STATUSES, SeriesKey
-from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.reproduction.reproducer import Reproducer
 from frameworm.experiment.storage.folder import (
     HIDDEN,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from frameworm.experiment.query.conditions import Condition
     from frameworm.experiment.query.diff import ExperimentDiff
+    from frameworm.experiment.query.read import ExperimentReader
     from frameworm.experiment.query.samples import Sample
     from frameworm.experiment.query.sync import Watch
     from frameworm.experiment.storage.catalog import Catalog
@@ -479,6 +479,8 @@ class ExperimentManager(Keeper, Reproducer):
         Raises:
             ExperimentNotFoundError: no experiment has this id or uid; suggests the nearest.
         """
+        from frameworm.experiment.query.read import ExperimentReader  # with NumPy, which tables do without
+
         reader = ExperimentReader(self._folder(experiment_id), own=own)
         if reader.missing:
             message = f"{reader.info.experiment_id}: {reader.missing}; its own points are shown"
@@ -554,6 +556,8 @@ class ExperimentManager(Keeper, Reproducer):
             StateError: it is running.
             StoreError: the root cannot be written.
         """
+        from frameworm.experiment.query.read import ExperimentReader
+
         folder = self._folder(experiment_id)
         number = number_of(folder.name)
         assert number is not None

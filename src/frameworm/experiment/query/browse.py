@@ -19,7 +19,6 @@ from frameworm.experiment.errors import InputError
 from frameworm.experiment.model import NO_EPOCH, SYSTEM_CONTEXT
 from frameworm.experiment.query.conditions import FIELDS, Condition, MetricRef, resolve_metric, tag_condition
 from frameworm.experiment.query.filters import parse_query
-from frameworm.experiment.query.samples import BROKEN, grouped
 from frameworm.experiment.storage.catalog import Catalog
 from frameworm.experiment.storage.folder import id_of
 from frameworm.experiment.storage.schema import experiments, params, series
@@ -298,6 +297,8 @@ def groups_of(catalog: Catalog, numbers: Sequence[int], by: Sequence[str], colum
     Raises:
         InputError: there is no such column.
     """
+    from frameworm.experiment.query.samples import BROKEN, grouped  # with NumPy, which pages of rows do without
+
     groups = grouped(catalog, numbers, by)
     e = experiments.c
     broken = set(catalog.columns(sa.select(e.number).where(e.status.in_(BROKEN)))[0])

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from frameworm.experiment.errors import FramewormWarning, StoreError, StoreNotFoundError
-from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.recording.liveness import is_alive
 from frameworm.experiment.storage.catalog import Catalog
 from frameworm.experiment.storage.folder import LOGS, experiment_folders, id_of, number_of
@@ -196,6 +195,8 @@ def _enter(catalog: Catalog, batch: list[Entry]) -> None:
 
 def read_entry(folder: Path) -> Entry | None:
     """Return what the catalog is to know of an experiment's folder; None, with a warning, if it is unreadable."""
+    from frameworm.experiment.query.read import ExperimentReader  # with NumPy, which is not needed if nothing is new
+
     number = number_of(folder.name)
     assert number is not None
     mark = fingerprint(folder)  # before reading: what is written meanwhile must show as a change

@@ -29,8 +29,12 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/{path:path}")
-def page(path: str, store: Opened) -> Response:
-    """Return a file of the page; ``index.html`` for the addresses that the page itself tells apart."""
+async def page(path: str, store: Opened) -> Response:
+    """Return a file of the page; ``index.html`` for the addresses that the page itself tells apart.
+
+    On the event loop: while the first look through the folders keeps Python busy, a thread for each of these small
+    files would wait for its turn several times over.
+    """
     if path == "api" or path.startswith("api/"):
         return error_answer(404, "not_found", f"there is no /{path}; /api/docs lists what there is")
     folder = store.static

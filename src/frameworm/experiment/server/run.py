@@ -100,9 +100,11 @@ def serve(
 
 
 def _warm(store: Store) -> None:
-    """Import what the first question needs, and look through the folders, while the browser loads the page."""
+    """Import what the first questions need, and look through the folders, while the browser loads the page."""
+    from frameworm.experiment.query.browse import overview
+
     with contextlib.suppress(ExperimentError, OSError):  # whoever asks is told
-        store.ask(lambda catalog: None)
+        store.ask(overview)
 
 
 def has_display() -> bool:

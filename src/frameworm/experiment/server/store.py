@@ -91,7 +91,7 @@ class Store:
             StoreNotFoundError: there is no such folder, yet.
         """
         if self._manager is None:
-            from frameworm.experiment.manager import ExperimentManager  # with NumPy: after the page is there
+            from frameworm.experiment.manager import ExperimentManager  # after the page is there
 
             self._manager = ExperimentManager(self.root)
         return self._manager
@@ -265,8 +265,8 @@ _SOURCE = Path(__file__).parents[4]
 """The repository, where this is run from a checkout."""
 
 
-def opened(request: Request) -> Store:
-    """Return the store of the application: for ``Depends``."""
+async def opened(request: Request) -> Store:
+    """Return the store of the application: for ``Depends``, on the event loop, which needs no thread for it."""
     store: Store = request.app.state.store
     return store
 
