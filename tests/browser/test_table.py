@@ -38,6 +38,16 @@ def test_rows_beyond_the_screen_come_as_it_is_scrolled(many, visit) -> None:
     expect(page.locator("#line-999 a.name")).to_have_text("run 1")
 
 
+def test_the_table_needs_no_file_that_the_first_answer_does_not_name(many, visit) -> None:
+    visitor = visit(many)
+    page = visitor.open()
+    grid(page)
+    index = page.request.get(many.address).text()
+    files = [url.removeprefix(many.address) for url in visitor.requests if "/assets/" in url]
+    assert files and all(file in index for file in files)
+    assert len([url for url in visitor.requests if "/api/v1/experiments?offset=0&" in url]) == 1
+
+
 def test_a_click_on_a_column_sorts_and_another_turns_it(many, visit) -> None:
     page = visit(many).open()
     head = grid(page).get_by_role("columnheader", name=re.compile("^val_loss"))

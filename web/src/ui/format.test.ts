@@ -1,5 +1,14 @@
 import { expect, test } from "vitest";
-import { formatMeasure, formatAge, formatCell, formatCount, formatDuration, formatSpread, fullCell } from "./format";
+import {
+  formatMeasure,
+  formatAge,
+  formatCell,
+  formatCount,
+  formatDuration,
+  formatSpread,
+  formatWhole,
+  fullCell,
+} from "./format";
 
 test.each([
   [0, "0.0s"],
@@ -22,6 +31,13 @@ test.each([
   [7200, "2 h ago"],
   [86_400 * 5, "5 d ago"],
 ])("%i s back is %s", (seconds, text) => expect(formatAge(1e12 - seconds * 1000, 1e12)).toBe(text));
+
+test.each([
+  [0, "0"],
+  [999, "999"],
+  [1000, "1,000"],
+  [-12_345_678, "-12,345,678"],
+])("%i is written %s", (count, text) => expect(formatWhole(count)).toBe(text));
 
 test("what is longer ago than a month is a day", () => {
   expect(formatAge(0, 86_400_000 * 31)).toMatch(/^(1970-01-01|1969-12-31)$/);

@@ -1,4 +1,12 @@
-import { formatAge, formatCell, formatDuration, formatMeasure, formatTime, fullCell } from "../../ui/format";
+import {
+  formatAge,
+  formatCell,
+  formatDuration,
+  formatMeasure,
+  formatTime,
+  formatWhole,
+  fullCell,
+} from "../../ui/format";
 import { numberOf, type Cell, type Num, type Row } from "../../wire/types";
 import type { Column } from "./columns";
 
@@ -45,7 +53,7 @@ export function display(
 /** How far an experiment is, `epoch 3 · step 1,200`. */
 export function progress(row: Row): string {
   const { step = null, epoch = null } = row.progress ?? {};
-  const parts = [epoch === null ? "" : `epoch ${epoch}`, step === null ? "" : `step ${step.toLocaleString("en")}`];
+  const parts = [epoch === null ? "" : `epoch ${epoch}`, step === null ? "" : `step ${formatWhole(step)}`];
   return parts.filter(Boolean).join(" · ");
 }
 
