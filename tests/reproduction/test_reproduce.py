@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from frameworm.experiment import ExperimentManager
@@ -408,7 +410,7 @@ def test_a_running_experiment_is_refused(project: Project, tmp_path: Path) -> No
 @pytest.fixture
 def slow(project: Project) -> Iterator[Project]:
     script = (project.folder / "train.py").read_text()
-    wait = "        if __import__('os').environ.get('WAIT'): __import__('time').sleep(60)\n"
+    wait = "        if __import__('os').environ.get('WAIT'): __import__('subprocess').run(['sleep', '60'])\n"
     cut = script.replace("        if step % 5 == 4:\n", f"{wait}        if step % 5 == 4:\n")
     (project.folder / "train.py").write_text(cut)
     project.run()
@@ -418,9 +420,8 @@ def slow(project: Project) -> Iterator[Project]:
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_the_program_too_and_leaves_nothing(slow: Project, tmp_path: Path, number: int) -> None:
-    scratch = tmp_path / "scratch"
+def begun(slow: Project, scratch: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """Reproduce by the command, until the program waits for a program of its own; return both."""
     scratch.mkdir()
     environment = {**slow.environment(), "WAIT": "1", "TMPDIR": str(scratch)}
     command = [sys.executable, "-m", "frameworm.experiment.cli", "--root-dir", str(slow.root), "reproduce", "exp_001"]
@@ -431,7 +432,13 @@ def test_a_signal_ends_the_program_too_and_leaves_nothing(slow: Project, tmp_pat
     assert made
     while not ExperimentReader(slow.stored("exp_002")).keys() and time.monotonic() < deadline:
         time.sleep(0.05)
-    program = int(made[0].name.split("-")[-2])
+    return process, int(made[0].name.split("-")[-2])
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_the_program_too_and_leaves_nothing(slow: Project, tmp_path: Path, number: int) -> None:
+    scratch = tmp_path / "scratch"
+    process, program = begun(slow, scratch)
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == 128 + number
@@ -439,6 +446,30 @@ def test_a_signal_ends_the_program_too_and_leaves_nothing(slow: Project, tmp_pat
         os.kill(program, 0)
     assert list(scratch.iterdir()) == []
     assert ExperimentReader(slow.stored("exp_002")).info.status == "killed"
+
+
+def test_sigkill_ends_the_program_and_its_own_too(slow: Project, tmp_path: Path) -> None:
+    process, program = begun(slow, tmp_path / "scratch")
+    deadline = time.monotonic() + 60
+    while len(members := group(program)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(members) == 2  # with the program that it waits for
+    process.kill()
+    process.communicate(timeout=60)
+    while group(program) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert group(program) == []
+    assert ExperimentReader(slow.stored("exp_002")).info.status == "killed"  # it was told to end, as by Ctrl-C
+
+
+def group(leader: int) -> list[int]:
+    """Return the processes of a group that still run."""
+    found = []
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(one.pid) == leader and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one.pid)
+    return found
 
 
 def reproducing(project: Project, scratch: Path, *words: str, **variables: str) -> subprocess.Popen[bytes]:

@@ -11,6 +11,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
+_WATCH = """\
+read -r _
+kill -s INT -- "$0"
+left=$1
+while [ "$left" -gt 0 ] && kill -s 0 -- "$0"; do sleep 1; left=$((left - 1)); done
+kill -s KILL -- "-$0"
+"""
+"""Reads until nobody can write any more, which is when we are gone; then does what ``end`` does."""
 
 
 def run(
@@ -62,6 +70,27 @@ def end(process: subprocess.Popen[bytes], grace_s: float = 5.0) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextlib.contextmanager
+def tied(process: subprocess.Popen[bytes], grace_s: float = 5.0) -> Iterator[None]:
+    """Have a program that leads a session, and what it started, end also if we are ended by SIGKILL meanwhile.
+
+    A shell waits for that at the end of a pipe, as there is no time left to do it ourselves; where there is no shell,
+    nobody does.
+    """
+    command = ["/bin/sh", "-c", _WATCH, str(process.pid), str(round(grace_s))]
+    quiet = subprocess.DEVNULL
+    try:
+        watch = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
+    except OSError:
+        yield
+        return
+    with watch:
+        try:
+            yield
+        finally:
+            watch.kill()  # before its pipe is closed, which would have it begin
 
 
 @contextlib.contextmanager

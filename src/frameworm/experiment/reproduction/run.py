@@ -20,7 +20,7 @@ from frameworm.experiment.provenance.plan import VARIABLE, Plan
 from frameworm.experiment.provenance.randomness import STATES
 from frameworm.experiment.query.diff import diff_experiments
 from frameworm.experiment.query.read import ExperimentReader
-from frameworm.experiment.reproduction.child import end, ended_by_signals
+from frameworm.experiment.reproduction.child import end, ended_by_signals, tied
 from frameworm.experiment.reproduction.command import command_here, find_cwd, recorded_command
 from frameworm.experiment.reproduction.environment import Surroundings, surround
 from frameworm.experiment.reproduction.inputs import check_inputs
@@ -238,6 +238,7 @@ class _Run:
             except OSError as error:
                 raise ReproductionError(f"{command[0]} cannot be run: {error}") from error
             try:
+                open_files.enter_context(tied(process, _GRACE_S))
                 looked_s = time.monotonic()
                 while process.poll() is None:
                     with contextlib.suppress(subprocess.TimeoutExpired):
