@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from frameworm.experiment import ExperimentManager
 
@@ -80,6 +80,26 @@ def test_a_query_narrows_and_one_that_is_wrong_shows_where(many, visit) -> None:
     assert page.get_by_role("toolbar", name="Selected experiments").inner_text() == shown  # what fitted before stays
     page.get_by_role("button", name="Clear the query").click()
     count(page, "1,000 experiments")
+
+
+def test_the_rows_of_a_query_come_while_it_is_checked_and_late_completions_stay_away(many, visit) -> None:
+    visitor = visit(many)
+    page = visitor.open()
+    grid(page)
+    held: dict[str, Route] = {}
+    page.route("**/api/v1/check?*", lambda route: held.update(check=route))
+    page.route("**/api/v1/complete?*", lambda route: held.update(complete=route))
+    query = page.get_by_role("combobox", name="Query")
+    with page.expect_response(re.compile("/experiments[?].*q=config.training.lr")):
+        query.fill("config.training.lr < 0.1")
+        query.press("Enter")
+    assert "q=" not in page.url
+    held["check"].continue_()
+    count(page, "of 1,000")
+    assert len([url for url in visitor.requests if "/experiments?" in url and "q=" in url and "offset=0" in url]) == 1
+    held["complete"].continue_()
+    page.wait_for_timeout(300)  # for what must not come
+    expect(query).to_have_attribute("aria-expanded", "false")
 
 
 def test_completions_name_what_there_is(many, visit) -> None:

@@ -25,6 +25,7 @@ export class Rows {
   #control = new AbortController();
   #flying = new Map<number, AbortController>();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #prepared: { asked: string; page: Promise<TablePage>; control: AbortController } | null = null;
 
   /** How many there are. */
   get total(): number {
@@ -80,18 +81,35 @@ export class Rows {
     void (again ? this.refresh() : this.#load(0, pageSize));
   };
 
+  /** Fetches the first page of a list that is about to be asked for; null: it will not be. */
+  prepare = (params: Params | null): void => {
+    this.#prepared?.control.abort();
+    this.#prepared = null;
+    if (params === null) return;
+    const asked = JSON.stringify(params);
+    if (asked === this.#asked) return;
+    const control = new AbortController();
+    const page = this.#fetch(0, control.signal, params);
+    page.catch(() => {}); // whoever asks for it is told
+    this.#prepared = { asked, page, control };
+  };
+
   /** The same list again, as it is now. */
   refresh = (): Promise<void> => this.#load(this.#first, this.#last);
 
   async #load(first: number, last: number): Promise<void> {
     this.#stop();
-    const control = new AbortController();
+    const prepared = this.#prepared?.asked === this.#asked ? this.#prepared : null;
+    if (prepared === null) this.prepare(null);
+    this.#prepared = null;
+    const control = prepared?.control ?? new AbortController();
+    const fetch = (page: number) => (page === 0 && prepared?.page) || this.#fetch(page, control.signal);
     this.#control = control;
     this.#busy = true;
     try {
       const start = Math.floor(first / pageSize);
       const numbers = [start, ...(last > (start + 1) * pageSize ? [start + 1] : [])];
-      const pages = await Promise.all(numbers.map((number) => this.#fetch(number, control.signal)));
+      const pages = await Promise.all(numbers.map(fetch));
       this.#cache.clear();
       pages.forEach((page, index) => this.#cache.put(numbers[index]!, page.rows));
       this.#places = placesOf(this.#columns);
@@ -146,8 +164,8 @@ export class Rows {
     }
   }
 
-  #fetch(page: number, signal: AbortSignal): Promise<TablePage> {
-    return getJson<TablePage>("/experiments", { ...this.#params, offset: page * pageSize, limit: pageSize }, signal);
+  #fetch(page: number, signal: AbortSignal, params = this.#params): Promise<TablePage> {
+    return getJson<TablePage>("/experiments", { ...params, offset: page * pageSize, limit: pageSize }, signal);
   }
 
   /**

@@ -3,7 +3,7 @@ import type { Cell, Group, Row } from "../../wire/types";
 import { Groups, type Item } from "./groups.svelte";
 import { Rows } from "./rows.svelte";
 import { Sparks } from "./sparks.svelte";
-import { view } from "./view.svelte";
+import { listOf, view } from "./view.svelte";
 
 const duration = "duration_s";
 
@@ -77,6 +77,12 @@ class Table {
       const columns = [...view.asked, ...lasts];
       this.groups.ask({ ...params, by: view.now.groups, columns }, columns);
     } else this.rows.ask(params, view.asked);
+  };
+
+  /** Lets the rows of another query come before the address asks for them; null: it will not. */
+  prepare = (query: string | null): void => {
+    if (this.grouped) return;
+    this.rows.prepare(query === null ? null : { ...listOf({ ...view.now, query }), columns: view.asked });
   };
 
   refresh = (): Promise<void> => this.#source.refresh();

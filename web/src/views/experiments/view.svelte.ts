@@ -1,9 +1,19 @@
 import { router } from "../../router/router.svelte";
-import { getJson } from "../../wire/api";
+import { getJson, type Params } from "../../wire/api";
 import type { ColumnInfo } from "../../wire/types";
 import { layOut, ownColumns, rowFields, usualColumns, type Column } from "./columns";
 import { filterQuery } from "./filterQuery";
 import { parseView, sortNames, viewQuery, type ShownColumn, type ViewState } from "./viewState";
+
+/** Which experiments a view asks for, in which order. */
+export function listOf(state: ViewState): Params {
+  return {
+    q: filterQuery(state) || undefined,
+    sort: sortNames(state.sorts),
+    archived: state.archived || undefined,
+    project: state.project ?? undefined,
+  };
+}
 
 /** What the page shows: read from the address, and written there. */
 class View {
@@ -34,14 +44,7 @@ class View {
   );
 
   /** Which experiments are asked for, in which order, as text: it is equal exactly if the same ones are. */
-  list: string = $derived(
-    JSON.stringify({
-      q: filterQuery(this.now) || undefined,
-      sort: sortNames(this.now.sorts),
-      archived: this.now.archived || undefined,
-      project: this.now.project ?? undefined,
-    }),
-  );
+  list: string = $derived(JSON.stringify(listOf(this.now)));
 
   /** Whether anything but all experiments is asked for. */
   filtered: boolean = $derived(
