@@ -156,6 +156,19 @@ def test_a_selection_lasts_through_a_sort_a_visit_elsewhere_and_a_reload(many, v
     count(page, "2 selected")
 
 
+def test_a_selection_made_the_moment_before_the_table_is_left_lasts(own_root: Path, serve, visit) -> None:
+    page = visit(serve(own_root)).open()
+    grid(page)
+    # In one go: a test's own clicks would leave the page the time to settle.
+    page.evaluate(
+        "document.querySelector('#line-2 [type=checkbox]').click(); document.querySelector('#line-0 a.name').click()"
+    )
+    expect(page).to_have_url(re.compile("/experiments/exp_006"))
+    page.go_back()
+    count(page, "1 selected")
+    expect(page).to_have_url(re.compile("selected=exp_004"))
+
+
 def test_a_link_shows_the_same_to_another_visitor(many, visit) -> None:
     page = visit(many).open()
     grid(page)

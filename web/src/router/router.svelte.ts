@@ -2,6 +2,7 @@ import { routeOf, type Route } from "./routes";
 
 class Router {
   #current: Route = $state.raw(routeOf(here()));
+  #leaving = new Set<() => void>();
   #home = $state(routeOf(here()).name === "experiments" ? here() : "/");
 
   /** The route that is shown. */
@@ -14,8 +15,15 @@ class Router {
     return this.#home;
   }
 
+  /** Calls back before another page takes the place of the one that is shown; returns what ends it. */
+  beforeLeaving = (handler: () => void): (() => void) => {
+    this.#leaving.add(handler);
+    return () => this.#leaving.delete(handler);
+  };
+
   /** Goes to an address of the page; `replace` leaves no step for the back button. */
   navigate = (address: string, options: { replace?: boolean } = {}): void => {
+    if (routeOf(address).path !== this.#current.path) for (const handler of this.#leaving) handler();
     if (address !== here()) history[options.replace === true ? "replaceState" : "pushState"](null, "", address);
     this.#show();
   };
