@@ -52,6 +52,7 @@ def test_points_of_several_experiments_come_in_one_answer(client):
     assert (time_ms > 1e12).all()
     assert header["series"][0] | {"offset": 0} == {
         "id": "exp_001",
+        "metric": "loss",
         "context": "train",
         "n": 3,
         "count": 3,
@@ -72,6 +73,15 @@ def test_contexts_are_chosen_by_name(client):
     assert ask(client, metric="m/odd name", ids='["exp_005"]')[1][0][3].tolist() == [1.0]
 
 
+def test_several_metrics_come_in_one_answer(client):
+    header, arrays = ask(client, metric=["loss", "loss@val", "m/odd name"], ids="exp_001,exp_005,exp_999")
+    assert header["metrics"] == ["loss", "loss@val", "m/odd name"] and header["missing"] == ["exp_999"]
+    found = [(one["id"], one["metric"]) for one in header["series"]]
+    assert found[:2] == [("exp_001", "loss"), ("exp_001", "loss@val")] and ("exp_005", "m/odd name") in found
+    for (one, metric), five in zip(found, arrays, strict=True):
+        np.testing.assert_array_equal(five, ask(client, metric=metric, ids=one)[1][0])
+
+
 def test_x_may_be_bounded_and_of_another_kind(client):
     assert ask(client, metric="loss", ids="exp_001", from_="1", to="1.5")[1][0][0].tolist() == [1]
     assert ask(client, metric="loss", ids="exp_001", x="metric:loss@val")[1][0][0].tolist() == [-3.0, -2.0, -1.0]
@@ -88,7 +98,8 @@ def test_x_may_be_bounded_and_of_another_kind(client):
         ({"from": "nan"}, "it is a number"),
         ({"n": "1"}, "n:"),
         ({"n": "1000000"}, "n:"),
-        ({"metric": ""}, "metric:"),
+        ({"metric": ""}, "metric.0:"),
+        ({"metric": [str(n) for n in range(21)]}, "at most 20"),
         ({"ids": ",".join(f"exp_{n}" for n in range(3000))}, "at most 2,000"),
         ({"ids": "[1]"}, "no list of texts"),
     ],

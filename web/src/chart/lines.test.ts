@@ -27,14 +27,19 @@ const line = (p: Points): Line => lineOf(p, p, style, "none", 0);
 const linear = { x: "linear", y: "linear" } as const;
 
 test("points travel bit for bit", () => {
-  const series = [points([0, 1, 2], [0.1, NaN, -Infinity]), points([], [])];
+  const series = [points([0, 1, 2], [0.1, NaN, -Infinity]), points([], [])].map((p) => ({ ...p, metric: "loss" }));
   const back = decodePoints(encodePoints({ series, x: "step", missing: ["exp_009"], damaged: {} }));
   expect(back).toEqual({ series, x: "step", missing: ["exp_009"], damaged: {} });
 });
 
 test("what is no points answer is refused with what is wrong", () => {
   expect(() => decodePoints(new TextEncoder().encode("not points").buffer)).toThrow(PointsFormatError);
-  const whole = encodePoints({ series: [points([0, 1], [1, 2])], x: "step", missing: [], damaged: {} });
+  const whole = encodePoints({
+    series: [{ ...points([0, 1], [1, 2]), metric: "loss" }],
+    x: "step",
+    missing: [],
+    damaged: {},
+  });
   expect(() => decodePoints(whole.slice(0, -8))).toThrow(/past the end/);
 });
 

@@ -1,7 +1,13 @@
 /** Requests to the server. Every failure is an `ApiError`, save an aborted request, which stays an `AbortError`. */
 const base = "/api/v1";
 
-export type Params = Record<string, string | number | boolean | readonly string[] | null | undefined>;
+type Param = string | number | boolean | readonly string[] | Each | null | undefined;
+export type Params = Record<string, Param>;
+
+/** A parameter that is given once for each value. */
+export class Each {
+  constructor(readonly values: readonly string[]) {}
+}
 
 export class ApiError extends Error {
   override name = "ApiError";
@@ -31,6 +37,10 @@ function listParam(items: readonly string[]): string {
 export function apiUrl(path: string, params: Params = {}): string {
   const query = new URLSearchParams();
   for (const [key, value] of Object.entries(params)) {
+    if (value instanceof Each) {
+      for (const one of value.values) query.append(key, one);
+      continue;
+    }
     if (Array.isArray(value) ? value.length === 0 : value === null || value === undefined) continue;
     query.set(key, Array.isArray(value) ? listParam(value) : String(value));
   }

@@ -32,7 +32,7 @@ export interface Band {
 }
 
 export interface PointsReply {
-  series: Points[];
+  series: (Points & { metric: string })[];
   x: string;
   missing: string[];
   /** What is wrong with experiments that cannot be read. */
@@ -41,6 +41,7 @@ export interface PointsReply {
 
 interface Entry {
   id?: string;
+  metric?: string;
   context?: string;
   group?: number;
   members?: number;
@@ -89,6 +90,7 @@ export function decodePoints(buffer: ArrayBuffer): PointsReply {
     damaged: (header["damaged"] as Record<string, string> | undefined) ?? {},
     series: parts.map(([entry, [x, min, max, last, timeMs]]) => ({
       id: entry.id ?? "",
+      metric: entry.metric ?? "",
       context: entry.context ?? "",
       count: entry.count ?? entry.n,
       exact: entry.exact ?? false,
@@ -117,7 +119,15 @@ export function decodeBands(buffer: ArrayBuffer): Band[] {
 export function encodePoints(reply: PointsReply): ArrayBuffer {
   let offset = 0;
   const series = reply.series.map((s) => {
-    const entry = { id: s.id, context: s.context, n: s.x.length, count: s.count, exact: s.exact, offset };
+    const entry = {
+      id: s.id,
+      metric: s.metric,
+      context: s.context,
+      n: s.x.length,
+      count: s.count,
+      exact: s.exact,
+      offset,
+    };
     offset += s.x.length * 40;
     return entry;
   });
