@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
+
+_FIRST_PAGES = """
+import sys, threading
+from pathlib import Path
+from starlette.testclient import TestClient
+from frameworm.experiment.server.app import create_app
+root, static = map(Path, sys.argv[1:])
+client = TestClient(create_app(root, static=static), base_url="http://127.0.0.1")
+for address in ("/", "/compare?ids=exp_001"):
+    client.get(address)
+    for thread in threading.enumerate():
+        if thread.daemon:
+            thread.join(60)
+    print("frameworm.experiment.query.panels" in sys.modules)
+"""
 
 Serving = Callable[..., TestClient]
 
@@ -82,3 +99,9 @@ def test_the_api_is_described_without_scripts(client: TestClient) -> None:
             assert operation["description"].strip(), path
     assert client.get("/api/docs.css").headers["content-type"].startswith("text/css")
     assert re.search(r'href="/api/docs\.css"', page)
+
+
+def test_what_reads_points_is_loaded_while_a_page_of_charts_is(root: Path, built: Path) -> None:
+    command = [sys.executable, "-c", _FIRST_PAGES, str(root), str(built)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"], done.stderr
