@@ -31,6 +31,12 @@ def test_experiments_stand_side_by_side_with_what_differs_first(client):
     assert any(row["key"].startswith("interpreter.") and not row["differs"] for row in told["environment"])
 
 
+def test_who_is_compared_may_be_asked_alone(client):
+    told = get(client, "/compare", ids=f"{IDS},exp_999")
+    alone = get(client, "/compare", ids=f"{IDS},exp_999", only="experiments")
+    assert alone == {key: told[key] for key in ("experiments", "missing")}
+
+
 def test_the_same_in_all_does_not_differ(client):
     params = get(client, "/compare", ids="exp_001,exp_002")["params"]
     assert [row["key"] for row in params if not row["differs"]] == ["model"]

@@ -20,13 +20,17 @@ export interface SideRow {
   differs: boolean;
 }
 
-export interface CompareReply {
+/** Who is compared, without what differs. */
+export interface Named {
   experiments: Compared[];
+  missing: string[];
+}
+
+export interface CompareReply extends Named {
   params: SideRow[];
   metrics: { name: string; values: (Num | null)[]; differs: boolean }[];
   environment: SideRow[];
   more: boolean;
-  missing: string[];
 }
 
 export interface Change {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 
@@ -30,7 +30,11 @@ Text = Annotated[str, Query(description="As `search_experiments` takes; empty fo
 
 
 @router.get("/compare")
-def compare(store: Opened, ids: Ids) -> Json:
+def compare(
+    store: Opened,
+    ids: Ids,
+    only: Annotated[Literal["", "experiments"], Query(description="`experiments`: these and `missing` alone")] = "",
+) -> Json:
     """Return experiments side by side: `{experiments, params, metrics, environment, missing}`.
 
     `params` and `environment` are `[{key, values, differs}]`, those that differ first; `values` are in the order of
@@ -52,6 +56,9 @@ def compare(store: Opened, ids: Ids) -> Json:
                 infos.append(reader.info)
         except ExperimentNotFoundError:
             missing.append(one)
+    told = {"experiments": [_about(info) for info in infos], "missing": missing}
+    if only:
+        return Json(told)
     known = [facts(info) for info in infos]
     environment = [
         {f"{part}.{key}": value for part in _ENVIRONMENT for key, value in one[part].items()} for one in known
@@ -71,12 +78,11 @@ def compare(store: Opened, ids: Ids) -> Json:
     ]
     return Json(
         {
-            "experiments": [_about(info) for info in infos],
+            **told,
             "params": _side_by_side([one["config"] for one in known]),
             "metrics": rows,
             "more": len(values) > _MOST_METRICS,
             "environment": _side_by_side(environment),
-            "missing": missing,
         }
     )
 
