@@ -66,8 +66,8 @@ def rows(root: Path) -> list[Any]:
     """Return what the catalog says of every series, with its values bit for bit."""
     manager = ExperimentManager(root)
     manager.list_rows()
-    assert manager._catalog is not None
-    found = manager._catalog.rows(sa.select(schema.series))
+    assert manager.index.catalog is not None
+    found = manager.index.catalog.rows(sa.select(schema.series))
     return sorted(
         tuple(struct.pack("<d", value) if isinstance(value, float) else value for value in row) for row in found
     )

@@ -652,7 +652,7 @@ class TestSync:
 
     def test_a_catalog_locked_up_by_another_process(self, root: Path) -> None:
         manager = ExperimentManager(root)
-        manager._catalog = Catalog.open(root, timeout_s=0.05)
+        manager.index.catalog = Catalog.open(root, timeout_s=0.05)
         holder = sqlite3.connect(root / "experiments.db", isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         try:

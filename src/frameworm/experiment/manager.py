@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from frameworm.experiment.errors import ExperimentNotFoundError, FramewormWarning, InputError, StateError, StoreError
 from frameworm.experiment.keeping.keeper import Keeper
 from frameworm.experiment.model import STATUSES, SeriesKey
+from frameworm.experiment.query.index import Index
+from frameworm.experiment.query.statistician import Statistician
 from frameworm.experiment.reproduction.reproducer import Reproducer
 from frameworm.experiment.storage.folder import (
     HIDDEN,
@@ -30,15 +31,12 @@ if TYPE_CHECKING:
     from frameworm.experiment.query.conditions import Condition
     from frameworm.experiment.query.diff import ExperimentDiff
     from frameworm.experiment.query.read import ExperimentReader
-    from frameworm.experiment.query.samples import Sample
-    from frameworm.experiment.query.sync import Watch
     from frameworm.experiment.storage.catalog import Catalog
 
 _UID = re.compile(r"[0-9a-f]{32}\Z")
-_T = TypeVar("_T")
 
 
-class ExperimentManager(Keeper, Reproducer):
+class ExperimentManager(Statistician, Keeper, Reproducer):
     """The experiments under one root folder.
 
     Reads what is there at each call, running and crashed experiments included; another process may write
@@ -61,13 +59,17 @@ class ExperimentManager(Keeper, Reproducer):
         """
         self._root_dir = Path(root_dir).absolute()
         experiment_folders(self._root_dir)
-        self._catalog: Catalog | None = None
-        self._watch: Watch | None = None
+        self._index = Index(self._root_dir)
 
     @property
     def root_dir(self) -> Path:
         """The folder of experiments, absolute."""
         return self._root_dir
+
+    @property
+    def index(self) -> Index:
+        """The catalog of the root, for questions that no method here answers."""
+        return self._index
 
     def __repr__(self) -> str:
         return f"ExperimentManager({str(self._root_dir)!r})"
@@ -214,7 +216,7 @@ class ExperimentManager(Keeper, Reproducer):
                 raise self._not_found(unknown)
             return compare_frame(catalog, [numbers[one] for one in ids], wanted)
 
-        return self._ask(ask)
+        return self.index.ask(ask)
 
     def diff(self, a: str, b: str, *, metrics: str | Sequence[str] | None = None) -> ExperimentDiff:
         """Return what differs between two experiments, where their metrics part, and what probably made them.
@@ -268,202 +270,6 @@ class ExperimentManager(Keeper, Reproducer):
             return history_frame(reader.read_all(metric_name))
         return history_frame({metric_type: reader.read(metric_name, metric_type)})
 
-    # ------------------------------------------------------------------------------------------ statistics
-
-    def group_experiments(
-        self, query_or_ids: str | Iterable[str] | None, group_by: str | Iterable[str]
-    ) -> list[tuple[tuple[Any, ...], list[str]]]:
-        """Return the experiments that have the same values in every column.
-
-        Args:
-            query_or_ids: a query as ``search_experiments`` takes, ids or uids, or None for all.
-            group_by: ``config.<param>`` or a section of the config, ``tags`` (all of them together), a field of the
-                query language but times, or a list of these.
-
-        Returns:
-            for each group the columns' values, None where they have none, and the ids. Groups ascend by their
-            values: numbers, bools, text, then None. 1 == 1.0 and a bool is no number, as in a query.
-
-        Raises:
-            QueryError: the query is not understood; points at the character.
-            ExperimentNotFoundError: names all unknown ids and suggests the nearest.
-            InputError: none of the experiments has such a column; suggests the nearest.
-        """
-        from frameworm.experiment.query.samples import chosen, grouped
-
-        def ask(catalog: Catalog) -> list[tuple[tuple[Any, ...], list[str]]]:
-            groups = grouped(catalog, chosen(catalog, query_or_ids), group_by)
-            return [(key, [id_of(number) for number in members]) for key, members in groups]
-
-        return self._ask(ask)
-
-    def aggregate(
-        self,
-        query_or_ids: str | Iterable[str] | None,
-        group_by: str | Iterable[str],
-        metric: str,
-        at: str = "last",
-        *,
-        context: str | None = None,
-        confidence: float = 0.95,
-    ) -> pd.DataFrame:
-        """Return statistics of a metric over the experiments of each group, such as the seeds of each model.
-
-            manager.aggregate("project == 'digits'", "config.model", "val_loss", at="min")
-
-        No experiment is dropped unseen: n + missing + not_finite is the size of a group. Values that are NaN or
-        infinite enter no statistic. One that failed or crashed has no last, lowest or highest value and is missing;
-        at a step it counts as any other. Equal values give equal results, in whatever order they come.
-
-        Args:
-            query_or_ids: as for ``group_experiments``.
-            group_by: the same.
-            metric: ``loss`` in its default context, ``loss@val`` in that one.
-            at: which value of each: ``last``, ``min`` or ``max`` (both without NaN), or ``step=500``, the last
-                logged at exactly that step. Only a step is read from the folders.
-            context: train, val, …; in place of the one that ``metric`` names.
-            confidence: of the interval, between 0 and 1.
-
-        Returns:
-            a column for each of ``group_by``, then n (values in the statistics), missing, not_finite, mean, median,
-            std (n - 1), sem (std / √n), ci_low and ci_high (percentile bootstrap of the mean, 9,999 resamples, the
-            same at every call; too narrow below ten values), iqm (interquartile mean), min, max, ids. What is
-            not defined is NaN: std, sem and the interval of one value.
-
-        Raises:
-            MetricNotFoundError: none of the experiments has the metric, there; suggests the nearest.
-            InputError: an argument is not allowed, or as for ``group_experiments``.
-
-        Sources: Efron and Tibshirani, "An introduction to the bootstrap", 1993; Agarwal et al., "Deep reinforcement
-        learning at the edge of the statistical precipice", NeurIPS 2021.
-        """
-        from frameworm.experiment.query.statistics import aggregate_frame
-
-        columns, samples = self._sampled(query_or_ids, group_by, metric, at, context)
-        return aggregate_frame(columns, samples, confidence)
-
-    def test(
-        self,
-        query_or_ids: str | Iterable[str] | None,
-        group_by: str | Iterable[str],
-        metric: str,
-        at: str = "last",
-        *,
-        baseline: object = None,
-        method: Literal["welch", "mann-whitney"] = "welch",
-        correction: Literal["holm", "benjamini-hochberg"] | None = "holm",
-        context: str | None = None,
-        confidence: float = 0.95,
-    ) -> pd.DataFrame:
-        """Say of each pair of groups how far they differ, and how likely chance alone would do that.
-
-            manager.test(None, "config.model", "val_loss", at="min", baseline="vae")
-
-        Args:
-            query_or_ids: as for ``group_experiments``.
-            group_by: the same.
-            metric: as for ``aggregate``.
-            at: the same.
-            baseline: the value of the group (a tuple, for several columns) that the others are compared with; None
-                compares each with each.
-            method: ``welch``: are the means the same? ``mann-whitney``: is a value of one as likely the greater?
-            correction: ``holm``: the chance of one false discovery among all pairs stays below the level;
-                ``benjamini-hochberg``: the expected share of false ones does. None corrects nothing.
-            context: as for ``aggregate``.
-            confidence: of the interval of the difference.
-
-        Returns:
-            a row a pair: a, b (values of ``group_by``; b is the baseline), n_a, n_b, difference (mean a - mean b),
-            ci_low and ci_high (Welch's interval of it, with either method), statistic (t, or U of a), p
-            (two-sided), p_adjusted, and the size of the effect: hedges_g, or superiority (the probability that a
-            value of a is greater than one of b) and cliffs_delta. NaN where neither group varies at all.
-
-        Raises:
-            InputError: a group has fewer than two values, there are fewer than two groups, or an argument is not
-                allowed.
-            MetricNotFoundError: as for ``aggregate``.
-
-        Sources: Welch, Biometrika 34, 1947; Mann and Whitney, Ann. Math. Stat. 18, 1947; Holm, Scand. J. Stat. 6,
-        1979; Benjamini and Hochberg, J. R. Stat. Soc. B 57, 1995; Hedges, J. Educ. Stat. 6, 1981; Cliff, Psychol.
-        Bull. 114, 1993.
-        """
-        from frameworm.experiment.query.statistics import pairs_frame
-
-        columns, samples = self._sampled(query_or_ids, group_by, metric, at, context)
-        return pairs_frame(
-            columns, samples, baseline=baseline, method=method, correction=correction, confidence=confidence
-        )
-
-    def leaderboard(
-        self,
-        metric: str,
-        query_or_ids: str | Iterable[str] | None = None,
-        *,
-        group_by: str | Iterable[str] | None = None,
-        at: str = "last",
-        mode: Literal["min", "max"] | None = None,
-        limit: int | None = None,
-        context: str | None = None,
-        confidence: float = 0.95,
-    ) -> pd.DataFrame:
-        """Return experiments from best to worst by a metric, or groups by their mean.
-
-        Args:
-            metric: as for ``aggregate``.
-            query_or_ids: as for ``group_experiments``.
-            group_by: rank groups, as for ``group_experiments``; None ranks experiments.
-            at: as for ``aggregate``.
-            mode: which end leads; None means ``max`` if ``at`` is ``max``, else ``min``.
-            limit: at most so many.
-            context: as for ``aggregate``.
-            confidence: the same.
-
-        Returns:
-            rank (equal values share one; NaN has none and comes last), then experiment_id, name, status, value and
-            the params that differ, or the columns of ``aggregate``. Experiments of any status are ranked, those
-            without a value are not; ``attrs`` tells how many rows there were before the limit (``total``) and how
-            many experiments have no value (``without``).
-
-        Raises:
-            MetricNotFoundError: as for ``aggregate``.
-            InputError: an argument is not allowed.
-        """
-        from frameworm.experiment.query import leaderboard
-        from frameworm.experiment.query.samples import chosen, measured
-
-        end = leaderboard.check_mode(mode, at)
-        most = None if limit is None else _limit(limit)
-        if group_by is not None:
-            found = self.aggregate(query_or_ids, group_by, metric, at, context=context, confidence=confidence)
-            return leaderboard.group_board(found, end, most)
-
-        def ask(catalog: Catalog) -> pd.DataFrame:
-            numbers = chosen(catalog, query_or_ids)
-            values = measured(catalog, numbers, metric, at, context)
-            return leaderboard.experiment_board(catalog, numbers, values, end, most)
-
-        return self._ask(ask)
-
-    def _sampled(
-        self,
-        query_or_ids: str | Iterable[str] | None,
-        group_by: str | Iterable[str],
-        metric: str,
-        at: str,
-        context: str | None,
-    ) -> tuple[list[str], list[Sample]]:
-        """Return the columns grouped by, and the values of each group."""
-        from frameworm.experiment.query.samples import chosen, columns_of, grouped, measured, sampled
-
-        columns = columns_of(group_by)
-
-        def ask(catalog: Catalog) -> list[Sample]:
-            numbers = chosen(catalog, query_or_ids)
-            groups = grouped(catalog, numbers, columns)
-            return sampled(catalog, groups, measured(catalog, numbers, metric, at, context))
-
-        return columns, self._ask(ask)
-
     # ------------------------------------------------------------------------------------------ one experiment
 
     def reader(self, experiment_id: str, *, own: bool = False) -> ExperimentReader:
@@ -499,7 +305,7 @@ class ExperimentManager(Keeper, Reproducer):
         from frameworm.experiment.query.listing import heirs
 
         numbers = [number_of(folder.name) for folder in self.folders_of(experiment_ids)]
-        return self._ask(lambda catalog: heirs(catalog, numbers))
+        return self.index.ask(lambda catalog: heirs(catalog, numbers))
 
     def get_experiment(self, experiment_id: str) -> dict[str, Any]:
         """Return everything known of an experiment but its points.
@@ -575,7 +381,7 @@ class ExperimentManager(Keeper, Reproducer):
             folder.rename(target)
         except OSError as error:
             raise StoreError(f"{folder} cannot be moved to {trash}: {error}") from error
-        self._ask(lambda catalog: None)  # the catalog forgets folders that are gone
+        self.index.ask(lambda catalog: None)  # the catalog forgets folders that are gone
         return target
 
     # ------------------------------------------------------------------------------------------ the whole root
@@ -592,8 +398,8 @@ class ExperimentManager(Keeper, Reproducer):
         Returns:
             how many experiments it holds.
         """
-        self._ask(lambda catalog: catalog.clear(), bring_up_to_date=False)
-        return self._ask(lambda catalog: sum(map(len, catalog.folders())))
+        self.index.ask(lambda catalog: catalog.clear(), bring_up_to_date=False)
+        return self.index.ask(lambda catalog: sum(map(len, catalog.folders())))
 
     # ------------------------------------------------------------------------------------------ inside
 
@@ -603,7 +409,7 @@ class ExperimentManager(Keeper, Reproducer):
         if _UID.match(experiment_id):
             from frameworm.experiment.query.listing import folder_of_uid
 
-            folder = self._ask(lambda catalog: folder_of_uid(catalog, experiment_id))
+            folder = self.index.ask(lambda catalog: folder_of_uid(catalog, experiment_id))
             if folder is not None:
                 return self._root_dir / folder
         return find_folder(self._root_dir, experiment_id)
@@ -620,47 +426,20 @@ class ExperimentManager(Keeper, Reproducer):
         project: str | None,
         limit: int | None,
     ) -> dict[str, Sequence[Any]]:
-        from frameworm.experiment.query.listing import list_columns, tag_project_status
+        from frameworm.experiment.query.listing import checked_limit, list_columns, tag_project_status
 
         if status is not None and status not in STATUSES:
             raise InputError(f"status {status!r:.80} is unknown; allowed are {', '.join(STATUSES)}")
         if project is not None and not isinstance(project, str):
             raise InputError(f"project is text, not {project!r:.80}")
         wanted_tags = [] if tags is None else _texts(tags, "tags")
-        most = None if limit is None else _limit(limit)
+        most = None if limit is None else checked_limit(limit)
 
         def ask(catalog: Catalog) -> dict[str, Sequence[Any]]:
             every = conditions(catalog) + tag_project_status(wanted_tags, project, status)
             return list_columns(catalog, every, most)
 
-        return self._ask(ask)
-
-    def _ask(self, question: Callable[[Catalog], _T], *, bring_up_to_date: bool = True) -> _T:
-        """Put a question to the up-to-date catalog.
-
-        One that turns out damaged is replaced; one that cannot be written is answered for by a copy in memory.
-        """
-        from frameworm.experiment.query.sync import Watch, sync
-        from frameworm.experiment.storage.catalog import Catalog, CatalogDamageError, CatalogUnavailableError
-
-        def attempt() -> _T:
-            if self._catalog is None:
-                self._catalog = Catalog.open(self._root_dir)
-            if self._watch is None:
-                self._watch = Watch()
-            if bring_up_to_date:
-                sync(self._catalog, self._watch)
-            return question(self._catalog)
-
-        try:
-            return attempt()
-        except CatalogDamageError:
-            assert self._catalog is not None
-            self._catalog.reset()
-            self._watch = None
-        except CatalogUnavailableError:
-            self._catalog = Catalog.in_memory(self._root_dir)
-        return attempt()
+        return self.index.ask(ask)
 
 
 def _frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
@@ -681,13 +460,3 @@ def _texts(values: str | Iterable[str], what: str) -> list[str]:
         if not isinstance(text, str):
             raise InputError(f"{what} is a list of text; {text!r:.80} in it is not")
     return texts
-
-
-def _limit(limit: object) -> int:
-    try:
-        most = operator.index(limit)  # type: ignore[arg-type]
-    except TypeError:
-        most = -1
-    if most < 0 or isinstance(limit, bool):
-        raise InputError(f"limit is a whole number from 0, or None for all, not {limit!r:.80}")
-    return min(most, 2**62)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import gc
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from frameworm.experiment.config import load_json
-from frameworm.experiment.errors import MetricNotFoundError
+from frameworm.experiment.errors import InputError, MetricNotFoundError
 from frameworm.experiment.model import SYSTEM_CONTEXT
 from frameworm.experiment.query.conditions import Condition, MetricRef, resolve_metric, tag_condition
 from frameworm.experiment.storage.folder import id_of, number_of
@@ -180,3 +181,18 @@ def metric_columns(
             raise MetricNotFoundError(f"none of the experiments compared has a metric {text!r}; {hint}")
         columns[text if text not in _BASE_COLUMNS else f"metrics.{text}"] = found
     return columns
+
+
+def checked_limit(limit: object) -> int:
+    """Return how many rows are wanted at most.
+
+    Raises:
+        InputError: it is no whole number from 0.
+    """
+    try:
+        most = operator.index(limit)  # type: ignore[arg-type]
+    except TypeError:
+        most = -1
+    if most < 0 or isinstance(limit, bool):
+        raise InputError(f"limit is a whole number from 0, or None for all, not {limit!r:.80}")
+    return min(most, 2**62)

@@ -108,7 +108,7 @@ class Store:
                 began = time.monotonic()
                 self._bring_up_to_date()
                 self._synced = began
-        return self.manager._ask(question, bring_up_to_date=False)
+        return self.manager.index.ask(question, bring_up_to_date=False)
 
     def _bring_up_to_date(self) -> None:
         """Look for what is new; make a copy of the catalog anew if the file it was made from has changed.
@@ -119,7 +119,7 @@ class Store:
         began, mark, before = time.monotonic(), _mark(self.root / CATALOG_NAME), self._manager
         if self._copied not in (None, mark) and began >= self._copy_again:
             self._manager, self._copied = None, None
-        persistent = self.manager._ask(lambda catalog: catalog.persistent)
+        persistent = self.manager.index.ask(lambda catalog: catalog.persistent)
         if persistent:
             self._copied = None
         elif self._copied is None:

@@ -1,0 +1,58 @@
+"""The catalog of a root as it is asked: brought up to date on the way, replaced if it turns out damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from frameworm.experiment.query.sync import Watch
+    from frameworm.experiment.storage.catalog import Catalog
+
+_T = TypeVar("_T")
+
+
+class Index:
+    """The catalog of one root, opened at the first question. Any thread may ask.
+
+    Attributes:
+        catalog: what was asked last; None before.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Take note of a root; nothing is opened."""
+        self.catalog: Catalog | None = None
+        self._root = root
+        self._watch: Watch | None = None
+
+    def ask(self, question: Callable[[Catalog], _T], *, bring_up_to_date: bool = True) -> _T:
+        """Put a question to the catalog.
+
+        One that turns out damaged is replaced; one that cannot be written is answered for by a copy in memory.
+
+        Args:
+            question: asked once more if the catalog had to be replaced.
+            bring_up_to_date: look into the folders that changed, first.
+        """
+        from frameworm.experiment.query.sync import Watch, sync
+        from frameworm.experiment.storage.catalog import Catalog, CatalogDamageError, CatalogUnavailableError
+
+        def attempt() -> _T:
+            if self.catalog is None:
+                self.catalog = Catalog.open(self._root)
+            if self._watch is None:
+                self._watch = Watch()
+            if bring_up_to_date:
+                sync(self.catalog, self._watch)
+            return question(self.catalog)
+
+        try:
+            return attempt()
+        except CatalogDamageError:
+            assert self.catalog is not None
+            self.catalog.reset()
+            self._watch = None
+        except CatalogUnavailableError:
+            self.catalog = Catalog.in_memory(self._root)
+        return attempt()
