@@ -75,20 +75,35 @@ def test_zoom_fetches_the_window_at_full_resolution(long_root: Path, serve, visi
     visitor = visit(serve(long_root))
     page = visitor.open("/experiments/exp_001/charts")
     loss = chart(page, "loss")
-    plot = loss.locator("canvas").first
-    box = plot.bounding_box()
-    assert box is not None
     with page.expect_request(lambda request: "/points?" in request.url and "from=" in request.url) as fetched:
-        page.mouse.move(box["x"] + box["width"] * 0.55, box["y"] + box["height"] / 2)
-        page.mouse.down()
-        page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2, steps=4)
-        page.mouse.up()
+        drag(page, loss.locator("canvas").first, 0.55, 0.7)
     asked = parse_qs(urlsplit(fetched.value.url).query)
     window = int(asked["to"][0]) - int(asked["from"][0])
     assert 4_000 < window < 20_000 and asked["metric"] == ["loss"]
     expect(loss.get_by_role("button", name="Reset")).to_be_visible()
     loss.get_by_role("button", name="Reset").click()
     expect(loss.get_by_role("button", name="Reset")).to_have_count(0)
+
+
+def drag(page, plot, start: float, stop: float) -> None:
+    box = plot.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * start, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * stop, box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+
+
+def test_zoom_fetches_the_bands_of_groups_as_well(long_root: Path, serve, visit) -> None:
+    page = visit(serve(long_root)).open("/compare?ids=exp_001,exp_002&tab=charts&chart.by=status")
+    loss = chart(page, "loss")
+    expect(loss.locator("tbody th")).to_contain_text(["status = completed (n = 2)"])
+    before = loss.locator("canvas").first.screenshot()
+    with page.expect_response(lambda answer: "/bands?" in answer.url and "from=" in answer.url) as fetched:
+        drag(page, loss.locator("canvas").first, 0.55, 0.7)
+    asked = parse_qs(urlsplit(fetched.value.url).query)
+    assert 4_000 < int(asked["to"][0]) - int(asked["from"][0]) < 20_000
+    assert loss.locator("canvas").first.screenshot() != before
 
 
 def test_a_spike_of_one_step_is_drawn_and_told(long_root: Path, serve, visit) -> None:

@@ -196,10 +196,39 @@ def test_another_metric_is_joined_by_step(tmp_path):
         lr=[0.9, 0.1, math.nan, 0.5, 0.3],
         lr_steps=[0, 1, 2, 3, 3],
     )
-    line = read_line(reader, LOSS, Axis("metric", "lr"), 10)
-    assert line.x.tolist() == [0.1, 0.3, 0.9] and line.last.tolist() == [2.0, 4.0, 1.0]
+    drawn = read_series(reader, LOSS, Axis("metric", "lr"), 10, paths=False)
+    (line,) = lines_of([drawn], Axis("metric", "lr"), 10)
+    assert line.x.tolist() == [0.1, 0.3, 0.9] and line.last.tolist() == [2.0, 4.0, 1.0] and not line.path
     assert read_line(reader, LOSS, Axis("metric", "lr"), 10, (0.2, 0.5)).x.tolist() == [0.3]
     assert read_line(reader, LOSS, Axis("metric", "no such"), 10).count == 0
+
+
+def test_another_metric_that_goes_to_and_fro_is_a_path_in_the_order_of_steps(tmp_path):
+    x, values = [0.0, 0.5, 1.0, 0.5, 0.0, 0.5], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    reader = reader_of(tmp_path / "few", values=values[::-1], steps=np.arange(6)[::-1], lr=x)
+    line = read_line(reader, LOSS, Axis("metric", "lr"), 10)
+    assert line.path and line.exact and line.x.tolist() == x and line.last.tolist() == values
+    for shape in (x[:3], x[2:5], [0.5, 0.5, 0.5]):  # only rises, only falls, stands still
+        reader = reader_of(tmp_path / str(shape), values=[1.0, 2.0, 3.0], lr=shape)
+        line = read_line(reader, LOSS, Axis("metric", "lr"), 10)
+        assert not line.path and line.x.tolist() == sorted(shape)
+
+
+@pytest.mark.parametrize("most", [2, 5, 6, 100, 601])
+def test_a_long_path_reaches_as_far_as_its_points_do(tmp_path, most):
+    rng = np.random.default_rng(0)
+    turn = np.linspace(0, 20, 5_000)
+    x, values = np.cos(turn) + rng.normal(0, 0.1, 5_000), np.sin(turn) + rng.normal(0, 0.1, 5_000)
+    values[777], values[4_000] = 9.0, math.nan
+    line = read_line(reader_of(tmp_path, values=values, lr=x), LOSS, Axis("metric", "lr"), most)
+    assert line.path and not line.exact and line.count == 5_000 and len(line.x) <= most
+    at = [int(np.flatnonzero((x == a) & ((values == b) | (np.isnan(values) & np.isnan(b))))[0])
+          for a, b in zip(line.x, line.last, strict=True)]  # fmt: skip
+    assert at == sorted(at) and at[-1] == 4_999  # points that were logged, in their order
+    if most >= 6:
+        assert (line.x.min(), line.x.max()) == (x.min(), x.max())
+        assert (np.nanmin(line.last), np.nanmax(line.last)) == (np.nanmin(values), 9.0)
+        assert np.isnan(line.last).sum() == 1
 
 
 # ------------------------------------------------------------------------------------------ bands

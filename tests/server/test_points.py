@@ -84,7 +84,10 @@ def test_several_metrics_come_in_one_answer(client):
 
 def test_x_may_be_bounded_and_of_another_kind(client):
     assert ask(client, metric="loss", ids="exp_001", from_="1", to="1.5")[1][0][0].tolist() == [1]
-    assert ask(client, metric="loss", ids="exp_001", x="metric:loss@val")[1][0][0].tolist() == [-3.0, -2.0, -1.0]
+    assert ask(client, metric="loss", ids="exp_001", x="metric:loss@val")[1][0][0].tolist() == [-3.0, -1.0, -2.0]
+    assert ask(client, metric="loss", ids="exp_001", x="metric:loss@val")[0]["series"][0]["path"] is True
+    groups = json.dumps([["exp_001"]])
+    assert ask(client, "bands", metric="loss", groups=groups, x="metric:loss@val")[1][0][0].tolist() == [-3, -2, -1]
     seconds = ask(client, metric="loss", ids="exp_001", x="relative")[1][0][0]
     assert (seconds >= 0).all() and (seconds < 60).all()
     assert ask(client, metric="loss", ids="exp_001", x="epoch")[0]["series"][0]["n"] == 0

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
-import { decodePoints, encodePoints, PointsFormatError, type Points } from "../wire/points";
+import { decodePoints, encodePoints, PointsFormatError, type Band, type Points } from "../wire/points";
 import { csvOf } from "./csv";
 import { placesOf } from "./project";
 import { excerpt, lineAt, readings } from "./readout";
 import { makeRaster, paintLine } from "./raster";
-import { hiddenPoints, lineOf, refine, viewOf, type Line } from "./series";
+import { hiddenPoints, lineOf, refine, refineBand, viewOf, type Line } from "./series";
 import { svgOf } from "./svg";
 
 function points(x: number[], y: number[], spread = 0): Points {
@@ -131,4 +131,32 @@ test("the SVG is whole and holds no markup of names", () => {
   expect(text).toContain("a &amp; b");
   expect(text).not.toContain("NaN");
   expect(text.match(/<path /g)!.length).toBeGreaterThan(5);
+});
+
+test("a finer band takes the place of the coarse one where all of its members are sure to count", () => {
+  const band = (x: number[], mean: number): Band => {
+    const all = Float64Array.from(x, () => mean);
+    return { group: 0, members: 2, exact: false, x: Float64Array.from(x), low: all, high: all, mean: all };
+  };
+  const refined = refineBand(band([0, 10, 20, 30, 40], 1), band([12, 14, 16, 18, 20, 22, 24], 2), [14, 22]);
+  expect([...refined.x]).toEqual([0, 10, 14, 16, 18, 20, 30, 40]);
+  for (const row of [refined.low, refined.high, refined.mean]) expect([...row]).toEqual([1, 1, 2, 2, 2, 2, 1, 1]);
+  const whole = band([0, 10], 1);
+  expect(refineBand(whole, band([], 2), [0, 10])).toBe(whole);
+});
+
+test("a path is drawn, read and smoothed along itself, to and fro", () => {
+  const path = { ...points([0, 2, 1, 0], [1, 3, 2, 5]), exact: false, path: true };
+  const drawn = lineOf(path, path, style, "none", 0);
+  expect(drawn).toMatchObject({ path: true, exact: true }); // each a point that was logged
+  const view = viewOf([drawn], { xScale: "linear", yScale: "linear", ignoreOutliers: false, x: null, y: [0, 5] })!;
+  expect([...placesOf(drawn, view, linear, 100, 50).x]).toEqual([0, 100, 50, 0]);
+  const zoomed = viewOf([drawn], { xScale: "linear", yScale: "linear", ignoreOutliers: false, x: [0.5, 2], y: null })!;
+  expect(zoomed.y[0]).toBeCloseTo(1.96); // of the two in view
+  expect([...placesOf(drawn, zoomed, linear, 100, 50).x].length).toBe(4);
+  expect(readings([drawn], 1.2, linear)[0]).toMatchObject({ value: 2 });
+  expect(readings([drawn], 0, linear)[0]).toMatchObject({ value: 5 }); // the last time it was there
+  const still = { ...path, x: Float64Array.from([0, 2, 0, 2]) };
+  const even = { ...path, x: Float64Array.from([0, 1, 2, 3]), path: false, exact: true, count: 4 };
+  expect([...lineOf(still, still, style, "ema", 0.5).y]).toEqual([...lineOf(even, even, style, "ema", 0.5).y]);
 });

@@ -1,4 +1,4 @@
-/** Search along sorted x. */
+/** Search along x, sorted unless it is a path's. */
 
 /** Index of the x nearest to `at` (the earlier one if two are as near); -1 for no points. */
 export function nearest(x: ArrayLike<number>, at: number): number {
@@ -18,4 +18,11 @@ export function firstAtLeast(x: ArrayLike<number>, at: number): number {
     else high = mid;
   }
   return low;
+}
+
+/** Index of the x nearest to `at` where x goes to and fro: the last one of several; -1 for no points. */
+export function nearestOfPath(x: ArrayLike<number>, at: number): number {
+  let found = -1;
+  for (let i = 0; i < x.length; i++) if (found < 0 || Math.abs(x[i]! - at) <= Math.abs(x[found]! - at)) found = i;
+  return found;
 }

@@ -47,8 +47,12 @@ export function paint(
   ctx.beginPath();
   ctx.rect(frame.left, frame.top, frame.width, frame.height);
   ctx.clip();
-  if (picture.lines.length > STROKES) paintCrowd(ctx, picture, frame, ratio, rgbOf(surface));
-  else paintFew(ctx, picture, frame, ratio);
+  if (picture.lines.length > STROKES) {
+    // The crowd's painter goes through columns of pixels from left to right, as a path does not.
+    const [paths, lines] = [picture.lines.filter((l) => l.path), picture.lines.filter((l) => !l.path)];
+    if (lines.length) paintCrowd(ctx, { ...picture, lines }, frame, ratio, rgbOf(surface));
+    if (paths.length) paintFew(ctx, { ...picture, lines: paths }, frame, ratio);
+  } else paintFew(ctx, picture, frame, ratio);
   ctx.restore();
 }
 

@@ -1,5 +1,5 @@
 /** From values to pixels: the visible part of a line as places inside the frame. */
-import { firstAtLeast } from "./nearest";
+import { firstAtLeast, nearestOfPath } from "./nearest";
 import { fraction, type Range, type Scale } from "./range";
 import type { Line, View } from "./series";
 
@@ -46,10 +46,10 @@ function project(
   return out;
 }
 
-/** Places of the part of a line that is in view, with one bucket more at each side. */
+/** Places of the part of a line that is in view, with one bucket more at each side; of a path all. */
 export function placesOf(line: Line, view: View, scales: Scales, width: number, height: number): Places {
-  const from = Math.max(0, firstAtLeast(line.x, view.x[0]) - 1);
-  let to = firstAtLeast(line.x, view.x[1]);
+  const from = line.path ? 0 : Math.max(0, firstAtLeast(line.x, view.x[0]) - 1);
+  let to = line.path ? line.x.length : firstAtLeast(line.x, view.x[1]);
   while (to < line.x.length && line.x[to]! <= view.x[1]) to++;
   to = Math.min(line.x.length, to + 1);
   const y = (values: Float64Array): Float64Array => project(values, from, to, view.y, scales.y, height, true);
@@ -79,8 +79,9 @@ export function placesOf(line: Line, view: View, scales: Scales, width: number, 
   return places;
 }
 
-/** The value of a line at x, between its points; NaN outside of it and in gaps. */
+/** The value of a line at x, between its points; NaN outside of it and in gaps. Of a path that of the nearest point. */
 export function valueOf(line: Line, values: Float64Array, at: number, scale: Scale): number {
+  if (line.path) return values[nearestOfPath(line.x, at)] ?? NaN;
   const i = firstAtLeast(line.x, at);
   if (i >= line.x.length) return NaN;
   if (line.x[i] === at || i === 0) return line.x[i] === at ? values[i]! : NaN;

@@ -1,5 +1,5 @@
 /** What the lines of a chart say at one place of x. */
-import { nearest } from "./nearest";
+import { nearest, nearestOfPath } from "./nearest";
 import { valueOf, type Scales } from "./project";
 import { fraction } from "./range";
 import type { Line, View } from "./series";
@@ -17,8 +17,8 @@ export function readings(lines: readonly Line[], at: number, scales: Scales): Re
   const out: Reading[] = [];
   for (const line of lines) {
     const n = line.x.length;
-    if (n === 0 || (n > 1 && (at < line.x[0]! || at > line.x[n - 1]!))) continue;
-    const i = nearest(line.x, at);
+    if (n === 0 || (!line.path && n > 1 && (at < line.x[0]! || at > line.x[n - 1]!))) continue;
+    const i = line.path ? nearestOfPath(line.x, at) : nearest(line.x, at);
     const between = valueOf(line, line.y, at, scales.x);
     // In a gap the nearest point itself is told: NaN is news too.
     const value = n > 1 && Number.isFinite(between) ? between : line.y[i]!;

@@ -1,5 +1,5 @@
 /** The lines of a chart: what was fetched, made ready to be drawn. Pure: no canvas and no page. */
-import type { Points } from "../wire/points";
+import type { Band, Points } from "../wire/points";
 import { firstAtLeast } from "./nearest";
 import { extent, padded, withoutOutliers, type Range, type Scale } from "./range";
 import { smooth, unitOf, type Smoothing } from "./smooth";
@@ -21,6 +21,8 @@ export interface Line {
   high: Float64Array;
   exact: boolean;
   band: boolean;
+  /** x goes to and fro: nothing may be looked up in it by halves. */
+  path?: boolean;
 }
 
 export interface Style {
@@ -60,22 +62,38 @@ export function refine(whole: Points, fine: Points): Points {
   };
 }
 
+/** Put a finer band of a window, of which only what lies in `inside` is sure, into that of the whole. */
+export function refineBand(whole: Band, fine: Band, inside: Range): Band {
+  const cut = [firstAtLeast(fine.x, inside[0]), firstAtLeast(fine.x, inside[1])] as const;
+  if (cut[0] >= cut[1]) return whole;
+  const from = firstAtLeast(whole.x, fine.x[cut[0]]!);
+  const last = fine.x[cut[1] - 1]!;
+  let to = from;
+  while (to < whole.x.length && whole.x[to]! <= last) to++;
+  const mix = (k: "x" | "low" | "high" | "mean"): Float64Array =>
+    joined(whole[k], from, fine[k].subarray(...cut), whole[k], to);
+  return { ...whole, x: mix("x"), low: mix("low"), high: mix("high"), mean: mix("mean") };
+}
+
 /** Prepare a line; `whole` are the points of the unzoomed series, which set the unit of smoothing. */
 export function lineOf(points: Points, whole: Points, style: Style, kind: Smoothing, strength: number): Line {
   const n = whole.x.length;
-  const unit = n ? unitOf(whole.x[0]!, whole.x[n - 1]!, whole.count) : 0;
+  // A path is smoothed along itself, not along x.
+  const along = points.path ? points.x.map((_, i) => i) : points.x;
+  const unit = points.path ? 1 : n ? unitOf(whole.x[0]!, whole.x[n - 1]!, whole.count) : 0;
   return {
     key: `${points.id}\n${points.context}`,
     id: points.id,
     context: points.context,
     ...style,
     x: points.x,
-    y: smooth(kind, strength, points.x, points.last, unit),
+    y: smooth(kind, strength, along, points.last, unit),
     raw: points.last,
     low: points.min,
     high: points.max,
-    exact: points.exact,
+    exact: points.exact || points.path === true,
     band: false,
+    ...(points.path ? { path: true } : {}),
   };
 }
 
@@ -108,6 +126,12 @@ export function viewOf(lines: readonly Line[], o: ViewOptions): View | null {
   for (const l of lines) {
     let from = 0;
     let to = l.x.length;
+    if (o.x && l.path) {
+      const [low, high] = x;
+      const seen = (v: number, i: number): boolean => l.x[i]! >= low && l.x[i]! <= high && !Number.isNaN(v);
+      arrays.push(l.y.filter(seen), l.raw.filter(seen));
+      continue;
+    }
     if (o.x) {
       // One point beyond each end: the line is drawn to it.
       from = Math.max(0, firstAtLeast(l.x, x[0]) - 1);

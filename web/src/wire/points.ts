@@ -12,6 +12,8 @@ export interface Points {
   /** Points the server summarised, which is more than the buckets unless `exact`. */
   count: number;
   exact: boolean;
+  /** x goes to and fro: points that were logged, in the order of steps. */
+  path?: boolean;
   x: Float64Array;
   min: Float64Array;
   max: Float64Array;
@@ -24,6 +26,8 @@ export interface Band {
   group: number;
   /** Experiments of the group that have the metric. */
   members: number;
+  /** Every x of its members is there. */
+  exact: boolean;
   x: Float64Array;
   /** NaN where less than two members have a value. */
   low: Float64Array;
@@ -48,6 +52,7 @@ interface Entry {
   n: number;
   count?: number;
   exact?: boolean;
+  path?: boolean;
   offset: number;
 }
 
@@ -94,6 +99,7 @@ export function decodePoints(buffer: ArrayBuffer): PointsReply {
       context: entry.context ?? "",
       count: entry.count ?? entry.n,
       exact: entry.exact ?? false,
+      ...(entry.path ? { path: true } : {}),
       x: x!,
       min: min!,
       max: max!,
@@ -108,6 +114,7 @@ export function decodeBands(buffer: ArrayBuffer): Band[] {
   return open(buffer).parts.map(([entry, [x, low, high, mean]], place) => ({
     group: entry.group ?? place,
     members: entry.members ?? 0,
+    exact: entry.exact ?? false,
     x: x!,
     low: low!,
     high: high!,

@@ -60,7 +60,7 @@ class Line:
 
     Attributes:
         context: of the series.
-        x: float64, ascending: of the last point of each bucket.
+        x: float64, ascending unless it is a path: of the last point of each bucket.
         low: float64, smallest value; NaN where all of a bucket are.
         high: float64, largest value, likewise.
         last: float64, value of the last point, bit for bit.
@@ -68,6 +68,7 @@ class Line:
         count: points that the buckets stand for.
         exact: each bucket is a single point.
         rounded: some x, being a step past 2^53, is no float64: it is the nearest one.
+        path: x goes to and fro. Points are in the order of steps, each of them one that was logged.
     """
 
     context: str
@@ -79,6 +80,7 @@ class Line:
     count: int
     exact: bool
     rounded: bool = False
+    path: bool = False
 
 
 def find_series(reader: ExperimentReader, metric: str, context: str = "") -> list[SeriesKey]:
@@ -107,22 +109,31 @@ class Drawn(NamedTuple):
         found: buckets in the order of x, perhaps more than are wanted.
         began_ms: where relative time begins.
         x: of each bucket's last point, if neither its step nor its time; there are no more buckets than wanted, then.
+        path: as in ``Line``.
     """
 
     context: str
     found: Buckets
     began_ms: int = 0
     x: NDArray[np.int64] | Floats | None = None
+    path: bool = False
 
 
 def read_series(
-    reader: ExperimentReader, key: SeriesKey, axis: Axis, buckets: int, bounds: tuple[float, float] = _ALL
+    reader: ExperimentReader,
+    key: SeriesKey,
+    axis: Axis,
+    buckets: int,
+    bounds: tuple[float, float] = _ALL,
+    *,
+    paths: bool = True,
 ) -> Drawn:
     """Return one series on an axis.
 
     Points lie in the order of x, those of equal x in that of arrival. On the axis of epochs a bucket is an epoch, or
     several; points without one are left out. On that of another metric, points are left out at whose step it has
-    none, or NaN or an infinity; of several at a step the last counts.
+    none, or NaN or an infinity; of several at a step the last counts. Where that metric neither only rises nor only
+    falls, points in the order of x would be a comb of what lies far apart: they are a path through the plane then.
 
     Args:
         reader: of the experiment.
@@ -130,6 +141,7 @@ def read_series(
         axis: what x is.
         buckets: at most so many, and as few as a third where that spares reading points.
         bounds: smallest and largest x wanted. A bucket at the end may reach past them.
+        paths: points may come as a path; if not, they are in the order of x even if that is a comb.
 
     Raises:
         DamageError: the points are damaged.
@@ -145,7 +157,7 @@ def read_series(
     points = reader.read(*key)
     if axis.kind == "epoch":
         return _along_epochs(key, take(points, np.flatnonzero(points.epochs != NO_EPOCH)), buckets, bounds)
-    return _along_metric(key, points, _other(reader, axis.metric), buckets, bounds)
+    return _along_metric(key, points, _other(reader, axis.metric), buckets, bounds, paths)
 
 
 def lines_of(drawn: Sequence[Drawn], axis: Axis, buckets: int) -> list[Line]:
@@ -172,6 +184,7 @@ def _line(drawn: Drawn, found: Buckets, axis: Axis) -> Line:
         times_ms=found.times_ms,
         count=count,
         exact=count == len(x),
+        path=drawn.path,
         rounded=x.dtype == np.int64 and len(x) > 0 and (int(x[-1]) > _EXACT or int(x[0]) < -_EXACT),
     )
 
@@ -256,14 +269,41 @@ def _other(reader: ExperimentReader, metric: str) -> Points | None:
 
 
 def _along_metric(
-    key: SeriesKey, points: Points, other: Points | None, buckets: int, bounds: tuple[float, float]
+    key: SeriesKey, points: Points, other: Points | None, buckets: int, bounds: tuple[float, float], paths: bool
 ) -> Drawn:
     x, there = _values_at(points.steps, other)
     there &= np.isfinite(x) & (x >= bounds[0]) & (x <= bounds[1])
     at = np.flatnonzero(there)
+    at = at[np.argsort(points.steps[at], kind="stable")]
+    turns = np.diff(x[at])
+    if paths and (turns > 0).any() and (turns < 0).any():
+        chosen = _corners(x[at], points.values[at], buckets)
+        found = bucketed(take(points, at[chosen]), np.arange(len(chosen)))
+        return Drawn(key.context, found._replace(counts=np.diff(chosen, prepend=-1)), x=x[at[chosen]], path=True)
     at = at[np.argsort(x[at], kind="stable")]
     found = downsample([take(points, at)], buckets, None)
     return Drawn(key.context, found, x=x[at[np.cumsum(found.counts) - 1]])
+
+
+def _corners(x: Floats, y: Floats, most: int) -> NDArray[np.intp]:
+    """Return which points of a path to keep, at most so many: all that is seen of it at this resolution.
+
+    Of each run of points these are the lowest, the highest, the leftmost, the rightmost and the last, so that the path
+    reaches as far as it did, and the first that is not finite, so that a gap is told.
+    """
+    if len(x) <= most:
+        return np.arange(len(x))
+    if (runs := most // 6) == 0:
+        return (len(x) - 1) * np.arange(most) // (most - 1)
+    run = np.arange(len(x)) * runs // len(x)
+    starts = np.searchsorted(run, np.arange(runs))
+    finite = np.where(np.isfinite(y), y, np.nan)
+    kept = [np.append(starts[1:], len(x)) - 1]
+    for extreme, values in ((np.fmin, finite), (np.fmax, finite), (np.fmin, x), (np.fmax, x)):
+        kept.append(np.flatnonzero(values == extreme.reduceat(values, starts)[run]))
+    kept.append(np.flatnonzero(~np.isfinite(y)))
+    firsts = [some[np.unique(run[some], return_index=True)[1]] for some in kept]
+    return np.unique(np.concatenate(firsts))
 
 
 def _values_at(steps: NDArray[np.int64], other: Points | None) -> tuple[Floats, NDArray[np.bool_]]:

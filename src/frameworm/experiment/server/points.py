@@ -63,14 +63,16 @@ def points(
 
     **x** is `step`; `epoch` (a bucket an epoch or several; points without one are left out); `relative`, seconds since
     the experiment (of a fork, its first ancestor) started; `time`, Unix ms; or `metric:<name>`, the value of that one
-    at the same step. x ascends, whatever order the points arrived in. Steps past 2^53 are no float64: they are
-    rounded to the nearest, and the header says so (`rounded`); `from` and `to` count exactly.
+    at the same step. x ascends, whatever order the points arrived in, unless it is a metric that goes to and fro: then
+    the series is a `path`, points in the order of steps, at most `n` of those that were logged, among them the
+    outermost of every run of points. Steps past 2^53 are no float64: they are rounded to the nearest, and the header
+    says so (`rounded`); `from` and `to` count exactly.
 
     **The body** is `FWP1`, the length of the header (uint32 LE, such that arrays begin at a multiple of 8), the header
     (JSON), then for each series five arrays of n float64 LE, one behind the other: `x`, `min`, `max`, `last` (value of
     the bucket's last point), `time_ms` (of that point). A bucket of NaN alone has NaN for min and max. The header:
 
-    - `series`: `{id, metric, context, n, count, exact, rounded, offset}` each, `metric` being the name asked for,
+    - `series`: `{id, metric, context, n, count, exact, rounded, path, offset}` each, `metric` being the name asked for,
       `count` the points it stands for and `offset` the bytes from the end of the header to its first array;
     - `x`, `metrics`: as asked;
     - `missing`: the ids that have no such series, or are no experiments;
@@ -89,6 +91,7 @@ def points(
     series = [
         {"id": one, "metric": name, "context": line.context, "n": len(line.x), "count": line.count, "exact": line.exact}
         | ({"rounded": True} if line.rounded else {})
+        | ({"path": True} if line.path else {})
         for one, name, line in found.lines
     ]
     arrays = [(line.x, line.low, line.high, line.last, line.times_ms) for _, _, line in found.lines]
@@ -116,8 +119,9 @@ def bands(
     beyond a member's ends. NaN and infinities are no values.
 
     The body is laid out as that of `/points`; the five arrays of a series are `x`, `low`, `high`, `mean` and `members`
-    (how many have a value there). In the header a series is `{group, n, members, ids, offset}`, `group` being its
-    position in `groups`, `members` how many have the metric, and `ids` theirs.
+    (how many have a value there). In the header a series is `{group, n, members, exact, ids, offset}`, `group` being
+    its position in `groups`, `members` how many have the metric, `exact` that every x of theirs is there, and `ids`
+    theirs. `from` and `to` are as for `/points`; close to them some members may not count.
     """
     from frameworm.experiment.query.panels import band_of
 
@@ -126,14 +130,16 @@ def bands(
     asked = _Asked(every, [metric], context, n, x, from_, to, (error, groups))
     if (unchanged := _unchanged(request, store, asked)) is not None:
         return unchanged
-    found = _gather(store, asked)
+    found = _gather(store, asked, paths=False)
     lines = {one: line for one, _, line in reversed(found.lines)}  # the first context of each
     series, arrays = [], []
     for number, group in enumerate(chosen):
         members = [one for one in dict.fromkeys(group) if one in lines]
         if members:
             band = band_of([lines[one] for one in members], n, error)
-            series.append({"group": number, "n": len(band.x), "members": len(members), "ids": members})
+            exact = len(band.x) < n and all(lines[one].exact for one in members)
+            about = {"group": number, "n": len(band.x), "members": len(members), "exact": exact, "ids": members}
+            series.append(about)
             arrays.append(tuple(band))
     return _answer(asked, found, series, arrays)
 
@@ -163,7 +169,7 @@ class _Found(NamedTuple):
     marks: list[object]
 
 
-def _gather(store: Store, asked: _Asked) -> _Found:
+def _gather(store: Store, asked: _Asked, *, paths: bool = True) -> _Found:
     """Read the lines."""
     from frameworm.experiment.query.panels import Axis, Drawn, find_series, lines_of, read_series
 
@@ -181,7 +187,7 @@ def _gather(store: Store, asked: _Asked) -> _Found:
                 for metric in asked.metrics:
                     try:
                         some = [
-                            read_series(reader, key, axis, asked.buckets, bounds)
+                            read_series(reader, key, axis, asked.buckets, bounds, paths=paths)
                             for key in find_series(reader, metric, asked.context)
                         ]
                     except DamageError as error:  # its other metrics may be whole

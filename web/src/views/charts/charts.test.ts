@@ -133,7 +133,7 @@ test("dashes tell contexts apart, else experiments of one colour", () => {
 
 test("a band without width closes on its mean", () => {
   const f = (...v: number[]) => Float64Array.from(v);
-  const band = { group: 0, members: 2, x: f(0, 1), low: f(NaN, 1), high: f(NaN, 3), mean: f(5, 2) };
+  const band = { group: 0, members: 2, exact: true, x: f(0, 1), low: f(NaN, 1), high: f(NaN, 3), mean: f(5, 2) };
   const [line] = linesOfBands([band], [{ key: "vae", ids: ["a", "b"] }], "config.model", "dark");
   expect([...line!.low]).toEqual([5, 1]);
   expect(line!.label).toBe("model = vae (n = 2)");

@@ -1,4 +1,4 @@
-import { refine } from "../../chart/series";
+import { refine, refineBand } from "../../chart/series";
 import type { Range } from "../../chart/range";
 import { Each, getBinary } from "../../wire/api";
 import { decodeBands, decodePoints, type Band, type Points } from "../../wire/points";
@@ -31,13 +31,14 @@ const keyOf = (p: Points): string => `${p.id}\n${p.context}`;
 /** The data of one chart. What is drawn stays until what replaces it is there. */
 export class ChartSource {
   whole: Points[] = $state.raw([]);
-  bands: Band[] = $state.raw([]);
+  wholeBands: Band[] = $state.raw([]);
   damaged: Record<string, string> = $state.raw({});
   /** The x axis of what is drawn, which is that of the settings as soon as the answer is there. */
   x = $state("step");
   status: "waiting" | "loading" | "ready" | "error" = $state("waiting");
   error: unknown = $state.raw(null);
   #fine: Points[] = $state.raw([]);
+  #fineBands: { bands: Band[]; inside: Range } | null = $state.raw(null);
   #whole = new AbortController();
   #zoom = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -51,7 +52,17 @@ export class ChartSource {
     const fine = new Map(this.#fine.map((p) => [keyOf(p), p]));
     return this.whole.map((p) => {
       const finer = fine.get(keyOf(p));
-      return finer ? refine(p, finer) : p;
+      return finer && !p.path ? refine(p, finer) : p;
+    });
+  });
+
+  bands: Band[] = $derived.by(() => {
+    const fine = this.#fineBands;
+    if (fine === null) return this.wholeBands;
+    const of = new Map(fine.bands.map((band) => [band.group, band]));
+    return this.wholeBands.map((band) => {
+      const finer = of.get(band.group);
+      return finer ? refineBand(band, finer, fine.inside) : band;
     });
   });
 
@@ -67,7 +78,7 @@ export class ChartSource {
     if (this.status !== "ready") this.status = "loading";
     try {
       if (asked.groups) {
-        this.bands = decodeBands(await this.#get("/bands", bandParams(asked, asked.groups), signal));
+        this.wholeBands = decodeBands(await this.#get("/bands", bandParams(asked, asked.groups), signal));
         this.whole = [];
       } else {
         const reply = await batch.ask(asked.metric, { ...restOf(asked), ids }, signal);
@@ -76,7 +87,11 @@ export class ChartSource {
           ? inOrder([...this.whole.filter((p) => !fresh.has(p.id)), ...reply.series], asked.ids)
           : reply.series;
         this.damaged = reply.damaged;
-        this.bands = [];
+        this.wholeBands = [];
+      }
+      if (changed === null) {
+        this.#fine = []; // of what was asked before
+        this.#fineBands = null;
       }
       ids.forEach((id) => this.#stale.delete(id));
       this.x = asked.x;
@@ -95,12 +110,18 @@ export class ChartSource {
     this.#zoom.abort();
     if (!window) {
       this.#fine = [];
+      this.#fineBands = null;
       return;
     }
-    if (asked.groups || this.whole.every((p) => p.exact)) return;
+    // A path has no window along x that could be put into it.
+    const whole: readonly { x: Float64Array; exact: boolean; path?: boolean }[] = asked.groups
+      ? this.wholeBands
+      : this.whole;
+    if (whole.every((p) => p.exact || p.path)) return;
     // New points behind a window that is fetched already change nothing in it.
-    const same = this.#fine.length === this.whole.length && this.#window?.every((v, i) => v === window[i]);
-    if (same && this.whole.every((p) => p.x.at(-1)! > window[1])) return;
+    const fine = asked.groups ? this.#fineBands?.bands : this.#fine;
+    const same = fine?.length === whole.length && this.#window?.every((v, i) => v === window[i]);
+    if (same && whole.every((p) => p.x.at(-1)! > window[1])) return;
     this.#window = window;
     const moving = performance.now() - this.#zoomed < SETTLE_MS;
     this.#zoomed = performance.now();
@@ -114,13 +135,20 @@ export class ChartSource {
     const beside = (high - low) / 4; // for a small move, and so that lines run on at the edges
     const whole = asked.x === "step" || asked.x === "epoch" || asked.x === "time";
     const at = (v: number, up: boolean): number => (whole ? (up ? Math.ceil(v) : Math.floor(v)) : v);
-    const rest = {
-      ...restOf(asked),
+    const part = {
       n: Math.round(asked.n * 1.5),
       from: at(low - beside, false),
       to: at(high + beside, true),
     };
+    const rest = { ...restOf(asked), ...part };
     try {
+      if (asked.groups) {
+        const params = { ...bandParams(asked, asked.groups), ...part };
+        const bands = decodeBands(await this.#get("/bands", params, signal));
+        // At the ends of what was asked for, not all members have a value.
+        this.#fineBands = { bands, inside: [low - beside / 2, high + beside / 2] };
+        return;
+      }
       this.#fine = (await batch.ask(asked.metric, rest, signal)).series;
     } catch (error) {
       if (!signal.aborted) this.error = error;
@@ -137,8 +165,9 @@ export class ChartSource {
     this.#whole.abort();
     this.#zoom.abort();
     this.whole = [];
-    this.bands = [];
+    this.wholeBands = [];
     this.#fine = [];
+    this.#fineBands = null;
     this.status = "waiting";
   };
 }
