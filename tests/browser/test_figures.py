@@ -61,3 +61,15 @@ def test_a_figure_of_many_megabytes_is_not_fetched(tmp_path: Path, serve, visit)
     page = visitor.open("/experiments/exp_001/media")
     expect(card(page, "large")).to_contain_text("This figure is too large to be shown here.")
     assert not any("/files/" in one for one in visitor.requests)
+
+
+def test_a_section_is_folded_and_opened_again(trained, visit) -> None:
+    page = visit(trained).open("/experiments/exp_001/media")
+    section = page.get_by_role("region", name="eval", exact=True)
+    title = section.get_by_role("button", name="eval")
+    expect(section.get_by_role("article")).to_have_count(6)
+    title.click()
+    expect(title).to_have_attribute("aria-expanded", "false")
+    expect(section.get_by_role("article")).to_have_count(0)
+    title.press("Enter")
+    expect(section.get_by_role("article")).to_have_count(6)
