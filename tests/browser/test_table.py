@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page, Route, expect
 
-from frameworm.experiment import ExperimentManager
+from frameworm.experiment import Experiment, ExperimentManager
 
 
 def grid(page: Page) -> Locator:
@@ -48,6 +49,37 @@ def test_the_table_needs_no_file_that_the_first_answer_does_not_name(many, visit
     assert len([url for url in visitor.requests if "/api/v1/experiments?offset=0&" in url]) == 1
 
 
+def test_columns_are_looked_for_once_the_rows_are_there(many, visit) -> None:
+    visitor = visit(many)
+    page = visitor.open("/alerts")
+    expect(page.get_by_role("heading", name="Alerts", exact=True)).to_be_visible()
+    held: list[Route] = []
+    page.route("**/api/v1/experiments?*", lambda route: held.append(route), times=1)
+    page.get_by_role("link", name="Experiments").click()
+    expect(page.get_by_role("status", name="Loading the experiments")).to_be_visible()
+    page.wait_for_timeout(300)  # for what must not come
+    assert len(held) == 1 and not [url for url in visitor.requests if "/columns" in url]
+    held[0].continue_()
+    page.get_by_title("metrics.val_loss").wait_for()
+    assert len([url for url in visitor.requests if "/columns" in url]) == 1
+
+
+def test_what_changed_while_the_first_rows_were_on_their_way_is_shown(own_root: Path, serve, visit) -> None:
+    visitor = visit(serve(own_root))
+
+    def later(route: Route) -> None:
+        answer = route.fetch()
+        with Experiment("late", {}, root_dir=own_root, capture_console=False, system_metrics_s=0):
+            pass
+        time.sleep(2)  # the page is told of it, and has no rows yet that it could look for it in
+        route.fulfill(response=answer)
+
+    visitor.context.route("**/api/v1/experiments?*", later, times=1)
+    page = visitor.open()
+    grid(page)
+    count(page, "7 experiments")
+
+
 def test_a_click_on_a_column_sorts_and_another_turns_it(many, visit) -> None:
     page = visit(many).open()
     head = grid(page).get_by_role("columnheader", name=re.compile("^val_loss"))
@@ -85,7 +117,7 @@ def test_a_query_narrows_and_one_that_is_wrong_shows_where(many, visit) -> None:
 def test_the_rows_of_a_query_come_while_it_is_checked_and_late_completions_stay_away(many, visit) -> None:
     visitor = visit(many)
     page = visitor.open()
-    grid(page)
+    grid(page).get_by_title("metrics.val_loss").wait_for()
     held: dict[str, Route] = {}
     page.route("**/api/v1/check?*", lambda route: held.update(check=route))
     page.route("**/api/v1/complete?*", lambda route: held.update(complete=route))

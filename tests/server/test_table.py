@@ -225,7 +225,7 @@ def test_a_root_that_is_not_there_yet_is_empty_and_then_is_not(serving: Serving,
     assert page(client) == {"total": 0, "version": "", "rows": [], "next": None}
     assert client.get("/api/v1/columns").json() == {"columns": [], "truncated": False}
     assert client.get("/api/v1/complete").json() == {"from": 0, "to": 0, "options": []}
-    assert client.get("/api/v1/experiments/groups", params={"by": "name"}).json() == {"groups": []}
+    assert client.get("/api/v1/experiments/groups", params={"by": "name"}).json() == {"version": "", "groups": []}
     assert client.get("/api/v1/check", params={"q": "x"}).status_code == 204
     assert not root.exists()
     with Experiment(name="first", root_dir=root, capture_console=False, system_metrics_s=0):

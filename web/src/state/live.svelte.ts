@@ -31,6 +31,15 @@ class Live {
     return () => this.#changes.delete(handler);
   };
 
+  /**
+   * Something is shown as of this version that was asked for before the server was listened to; what changed in
+   * between is told as well.
+   */
+  shownAsOf = (version: string | number): void => {
+    if (this.#version === null) this.#version = version;
+    else if (this.#version !== version) this.#tell({ version: this.#version, ids: [], removed: [], more: true });
+  };
+
   onAlert = (handler: AlertHandler): (() => void) => {
     this.#alerts.add(handler);
     return () => this.#alerts.delete(handler);

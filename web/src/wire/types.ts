@@ -57,6 +57,11 @@ export interface Group {
   statistics: (Statistic | null)[];
 }
 
+export interface GroupPage {
+  version: string | number;
+  groups: Group[];
+}
+
 export interface Completion {
   from: number;
   to: number;

@@ -166,22 +166,25 @@ def groups(
     archived: Archived = False,
     project: Project = None,
 ) -> Json:
-    """Return groups of experiments with the same values: `{groups: [{key, count, ids, statistics}]}`.
+    """Return groups of experiments with the same values: `{version, groups: [{key, count, ids, statistics}]}`.
 
     `ids` are the first 500. `statistics` has for each of `columns` `{mean, std, n, min, max}` of the finite numbers, or
     null. An experiment that failed or crashed adds no value of a metric.
     """
-    from frameworm.experiment.query.browse import Group, conditions_of, groups_of, ordered
+    from frameworm.experiment.query.browse import Group, conditions_of, groups_of, ordered, version_of
     from frameworm.experiment.storage.folder import id_of
 
     names, keys, order = names_in(columns), names_in(by), names_in(sort)
 
-    def ask(catalog: Catalog) -> list[Group]:
+    def ask(catalog: Catalog) -> tuple[str, list[Group]]:
+        version = version_of(catalog)
         numbers = ordered(catalog, conditions_of(catalog, q, archived=archived, project=project), order)
-        return groups_of(catalog, numbers, keys, names)
+        return version, groups_of(catalog, numbers, keys, names)
 
+    version, found = _asked(store, ask, ("", list[Group]()))
     return Json(
         {
+            "version": version,
             "groups": [
                 {
                     "key": list(group.key),
@@ -189,8 +192,8 @@ def groups(
                     "ids": [id_of(number) for number in group.numbers[:_MEMBERS]],
                     "statistics": group.statistics,
                 }
-                for group in _asked(store, ask, list[Group]())
-            ]
+                for group in found
+            ],
         }
     )
 

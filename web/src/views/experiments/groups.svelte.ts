@@ -1,5 +1,6 @@
+import { live } from "../../state/live.svelte";
 import { getJson, isAbort, type Params } from "../../wire/api";
-import type { Group, Row, TablePage } from "../../wire/types";
+import type { Group, GroupPage, Row, TablePage } from "../../wire/types";
 import { idsQuery } from "./filterQuery";
 import { placesOf } from "./rows.svelte";
 
@@ -84,11 +85,12 @@ export class Groups {
     this.#busy = true;
     try {
       const asked = this.#asked;
-      const { groups } = await getJson<{ groups: Group[] }>("/experiments/groups", this.#params, control.signal);
+      const { groups, version } = await getJson<GroupPage>("/experiments/groups", this.#params, control.signal);
       if (this.#shown !== asked) this.#rows = {};
       this.#shown = asked;
       this.#groups = groups;
       this.#places = placesOf(this.#columns);
+      if (!this.#known) live.shownAsOf(version);
       this.#known = true;
       this.#error = null;
       const open = groups.filter((group) => this.#open.has(JSON.stringify(group.key)));

@@ -1,3 +1,4 @@
+import { live } from "../../state/live.svelte";
 import { getJson, isAbort, type Params } from "../../wire/api";
 import type { Row, TablePage } from "../../wire/types";
 import { PageCache, pagesOf } from "./pageCache";
@@ -114,6 +115,7 @@ export class Rows {
       pages.forEach((page, index) => this.#cache.put(numbers[index]!, page.rows));
       this.#places = placesOf(this.#columns);
       this.#total = pages.at(-1)!.total;
+      if (!this.#known) live.shownAsOf(pages[0]!.version);
       this.#known = true;
       this.#moved = false;
       this.#error = null;
