@@ -29,7 +29,10 @@ export interface Picture {
   marks?: readonly { x: number; label: string }[];
 }
 
-/** Up to so many lines, what lies between min and max is a tinted area; above, a vertical stroke a bucket. */
+/**
+ * Up to so many lines, what lies between min and max is a tinted area; above, a vertical stroke a bucket. In a crowd it
+ * is pale and behind all lines: strokes of the last one would hide the others.
+ */
 export const AREAS = 6;
 /** Up to so many lines are stroked. */
 export const STROKES = 32;
@@ -200,7 +203,7 @@ function paintCrowd(
   const raster: Raster = makeRaster(width, height);
   const all = lines.map((line) => placesOf(line, view, scales, width, height));
   lines.forEach((line, i) => {
-    if (!smoothed(line)) return;
+    if (line.exact && !smoothed(line)) return;
     const p = all[i]!;
     // Pale but not translucent: blending so many pixels takes three times as long, and a hundred would be mud.
     const pale = rgbOf(line.colour).map((c, k) => surface[k]! + (c - surface[k]!) * FAINT) as unknown as Rgb;
@@ -209,8 +212,7 @@ function paintCrowd(
   lines.forEach((line, i) => {
     const p = all[i]!;
     const colour = rgbOf(line.colour);
-    const ends = smoothed(line) || line.band ? ([p.y, p.y] as const) : ([p.top, p.bottom] as const);
-    paintLine(raster, p.x, p.y, ...ends, colour, 1.1 * ratio);
+    paintLine(raster, p.x, p.y, p.y, p.y, colour, 1.1 * ratio);
     for (let k = 0; k < p.x.length; k++) if (isolated(p, k)) paintDot(raster, p.x[k]!, p.y[k]!, colour, 3 * ratio);
   });
   // Through a canvas of its own, since putImageData would wipe the grid below.

@@ -24,7 +24,7 @@ export interface PlotEvents {
 
 let ruler: OffscreenCanvasRenderingContext2D | null = null;
 const MOST_TICKS = 12;
-const X_SPACE = 58;
+const X_SPACE = { number: 48, relative: 58, time: 58 };
 const Y_SPACE = 34;
 
 export class Plot {
@@ -140,7 +140,7 @@ export class Plot {
     if (!p) return (this.#ticks[which] = []) as number[];
     const room = which === "x" ? u.width - 60 : u.height - 40;
     const kind = which === "x" ? this.#kind : "number";
-    const most = Math.max(2, Math.min(MOST_TICKS, Math.floor(room / (which === "x" ? X_SPACE : Y_SPACE))));
+    const most = Math.max(2, Math.min(MOST_TICKS, Math.floor(room / (which === "x" ? X_SPACE[kind] : Y_SPACE))));
     this.#ticks[which] = ticks(p.view[which], p.scales[which], kind, most);
     return this.#ticks[which].map((t) => fraction(t.value, p.view[which], p.scales[which]));
   }
