@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from starlette.routing import Match
 from starlette.testclient import TestClient
+
+from frameworm.experiment.server.app import ROUTERS, create_app
 
 _FIRST_PAGES = """
 import sys, threading
@@ -77,6 +80,14 @@ def test_nothing_outside_of_the_folder_is_sent(serving: Serving, root: Path, bui
     answer = serving(root, static=built).get(f"http://127.0.0.1{path}")
     assert "hidden" not in answer.text and "root:" not in answer.text
     assert answer.status_code == 404 or answer.text == "<p>the page"
+
+
+def test_the_page_is_looked_for_before_the_api(root: Path) -> None:
+    """A route of the API costs a millisecond and more when it is first looked at."""
+    app = create_app(root)
+    scope = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []}
+    fits = [route.matches(scope)[0] is Match.FULL for route in app.routes]
+    assert fits.index(True) < len(fits) - len(ROUTERS)
 
 
 def test_a_page_that_is_not_built_says_how_to_build_it(serving: Serving, root: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from frameworm import __version__
 from frameworm.experiment.errors import ExperimentError
+from frameworm.experiment.server import docs, page
 from frameworm.experiment.server.alerts import Alerts
 from frameworm.experiment.server.delivery import Delivery, Json, answer_for, error_answer
 from frameworm.experiment.server.live import Live
@@ -68,10 +69,12 @@ def create_app(
         lifespan=running,
     )
     app.state.store, app.state.live, app.state.alerts = store, live, alerts
+    # First: a router is worked out when it is first looked into, all of them in 0.1 s, for which no page should wait.
+    app.include_router(page.router)
     for name in ROUTERS:
         app.include_router(importlib.import_module(f"frameworm.experiment.server.{name}").router, prefix=API)
-    for name in ("docs", "page"):  # last: it answers for every other address
-        app.include_router(importlib.import_module(f"frameworm.experiment.server.{name}").router)
+    app.include_router(docs.router)
+    app.include_router(page.missing)
     app.add_exception_handler(ExperimentError, _told)
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(HTTPException, _http)

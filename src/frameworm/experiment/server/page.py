@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fastapi import APIRouter
 from fastapi.responses import Response
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from frameworm.experiment.server.delivery import error_answer
 from frameworm.experiment.server.store import Opened
@@ -34,17 +35,24 @@ _CHARTED = ("compare", "experiments/")
 _READERS = "frameworm.experiment.query.panels"
 
 router = APIRouter(include_in_schema=False)
+missing = APIRouter(include_in_schema=False)
+"""Answers for addresses of the API that there are not."""
 
 
-@router.get("/{path:path}")
+class _OutsideApi(PathConvertor):
+    regex = "(?!api(?:/|$)).*"
+
+
+register_url_convertor("outside_api", _OutsideApi())
+
+
+@router.get("/{path:outside_api}")
 async def page(path: str, store: Opened) -> Response:
     """Return a file of the page; ``index.html`` for the addresses that the page itself tells apart.
 
     On the event loop: while the first look through the folders keeps Python busy, a thread for each of these small
     files would wait for its turn several times over.
     """
-    if path == "api" or path.startswith("api/"):
-        return error_answer(404, "not_found", f"there is no /{path}; /api/docs lists what there is")
     folder = store.static
     if folder is None:
         return Response(_NOT_BUILT, media_type="text/html")
@@ -60,6 +68,12 @@ async def page(path: str, store: Opened) -> Response:
         # With NumPy, 0.1 s, while the browser loads the page and does not yet ask for points.
         threading.Thread(target=importlib.import_module, args=(_READERS,), daemon=True).start()
     return Response((folder / "index.html").read_bytes(), media_type="text/html")
+
+
+@missing.get("/{path:path}")
+async def missing_address(path: str) -> Response:
+    """Say that the API has no such address."""
+    return error_answer(404, "not_found", f"there is no /{path}; /api/docs lists what there is")
 
 
 def _inside(folder: Path, path: str) -> Path | None:
