@@ -1,8 +1,9 @@
 /** Charts in words, for those who do not see them. */
+import { formatWhole } from "../../ui/format";
 import { formatNumber, formatX, type XKind } from "../../chart/format";
 import type { Picture } from "../../chart/paint";
 
-const plural = (n: number, one: string): string => `${n.toLocaleString("en")} ${one}${n === 1 ? "" : "s"}`;
+const plural = (n: number, one: string): string => `${formatWhole(n)} ${one}${n === 1 ? "" : "s"}`;
 
 export function summaryOf(metric: string, xLabel: string, kind: XKind, picture: Picture | null): string {
   if (!picture) return `${metric}: nothing to show yet`;
