@@ -253,3 +253,23 @@ def test_two_send_each_alert_once(start: Start, tmp_path: Path) -> None:
             time.sleep(0.1)
         time.sleep(2.5)  # the other has looked as well
     assert sorted(said.read_text().splitlines()) == sorted(wanted)
+
+
+def test_the_garbage_collector_works_after_the_first_look_also_where_that_fails(tmp_path: Path) -> None:
+    code = f"""
+import gc
+from pathlib import Path
+from frameworm.experiment.server.run import _warm
+from frameworm.experiment.server.store import Store
+class Failing(Store):
+    def ask(self, question):
+        raise ZeroDivisionError
+for store in (Store(Path({str(tmp_path)!r})), Failing(Path({str(tmp_path)!r}))):
+    try:
+        _warm(store)
+    except ZeroDivisionError:
+        pass
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 10_000
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

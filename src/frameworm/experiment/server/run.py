@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -100,11 +101,20 @@ def serve(
 
 
 def _warm(store: Store) -> None:
-    """Import what the first questions need, and look through the folders, while the browser loads the page."""
+    """Import what the first questions need, and look through the folders, while the browser loads the page.
+
+    The garbage collector rests meanwhile, and leaves alone what is there by then, modules above all, which stay as long
+    as the server does: to look through them time and again takes 0.1 s of somebody's answer each.
+    """
     from frameworm.experiment.query.browse import overview
 
-    with contextlib.suppress(ExperimentError, OSError):  # whoever asks is told
-        store.ask(overview)
+    gc.disable()
+    try:
+        with contextlib.suppress(ExperimentError, OSError):  # whoever asks is told
+            store.ask(overview)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def has_display() -> bool:
