@@ -187,9 +187,11 @@ def test_packages_of_every_form_are_listed(tmp_path: Path) -> None:
     (tmp_path / "e.dist-info").mkdir()  # cut short by an installation that failed
     with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
         archive.writestr("f-2.5.dist-info/METADATA", header.format("f"))
+        archive.writestr("g-2.5.dist-info/METADATA", "Metadata-Version: 2.1\n\n")
     places = [tmp_path, tmp_path / "b-2.5.egg", tmp_path / "packed.zip", tmp_path / "missing"]
     packages = run_slow(*places)["packages"]
     assert {name: packages.get(name) for name in "abcdef"} == {**dict.fromkeys("abcdf", "2.5"), "e": None}
+    assert {"None", "null", ""}.isdisjoint(packages)  # g, which tells no name
 
 
 def test_requirements_are_sorted_and_read_by_pip(tmp_path: Path, slow: dict[str, Any]) -> None:

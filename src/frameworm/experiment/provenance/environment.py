@@ -202,7 +202,9 @@ def _installed(folder: str) -> Iterator[tuple[str, str, str | None]]:
         from importlib import metadata
 
         for distribution in metadata.distributions(path=[folder]):
-            yield distribution.metadata["Name"], distribution.version, distribution.read_text("direct_url.json")
+            name, version = distribution.metadata["Name"], distribution.metadata["Version"]
+            if name and version:
+                yield name, version, distribution.read_text("direct_url.json")
         return
     try:
         entries = os.listdir(folder)
