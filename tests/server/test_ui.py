@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -17,11 +18,14 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 
 from frameworm.experiment import Experiment, ExperimentManager
 from frameworm.experiment.cli.ui import ui
 from frameworm.experiment.errors import InputError, StoreError
 from frameworm.experiment.server import run
+from frameworm.experiment.server.app import create_app
+from frameworm.experiment.server.live import Live
 
 SOURCE = Path(__file__).parents[2] / "src"
 PATIENCE_S = 30.0
@@ -127,6 +131,24 @@ def test_it_serves_until_it_is_told_to_stop(start: Start, own_root: Path, number
     assert (server.process.returncode, out, err) == (0, "", "")
     followed.close()
     assert followed.ended
+
+
+def test_a_signal_is_not_handled_while_the_server_holds_a_lock(own_root: Path) -> None:
+    app = create_app(own_root)
+    live: Live = app.state.live
+    server = run._Server(uvicorn.Config(app), live)
+
+    async def told() -> tuple[bool, bool]:
+        with server.capture_signals():
+            with live._lock:
+                os.kill(os.getpid(), signal.SIGTERM)
+                while_held = server.should_exit
+            await asyncio.sleep(0.1)
+            return while_held, server.should_exit
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert asyncio.run(told()) == (False, True)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def changed(one: str) -> Callable[[str, dict[str, Any]], bool]:

@@ -80,11 +80,12 @@ class Live:
                 listener.tell((name, data))
 
     def close(self) -> None:
-        """End every stream of events: the server is about to stop. From a signal handler, too."""
-        self._closed = True
-        self._stop.set()
-        for listener in tuple(self._listeners):
-            listener.tell(None)
+        """End every stream of events: the server is about to stop."""
+        with self._lock:
+            self._closed = True
+            self._stop.set()
+            for listener in self._listeners:
+                listener.tell(None)
 
     def _watch(self, stop: threading.Event) -> None:
         seen: States | None = None
