@@ -10,6 +10,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+GRACE_S = 30.0
+"""How long a program may tidy up before it is killed: to seal millions of points on a busy machine takes a while."""
+
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 _WATCH = """\
 read -r _
@@ -59,7 +62,7 @@ def run(
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def end(process: subprocess.Popen[bytes], grace_s: float = 5.0) -> None:
+def end(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> None:
     """End a program that leads a session, as Ctrl-C would so that it can tidy up, and whatever it left behind."""
     try:
         if process.poll() is None:
@@ -73,7 +76,7 @@ def end(process: subprocess.Popen[bytes], grace_s: float = 5.0) -> None:
 
 
 @contextlib.contextmanager
-def tied(process: subprocess.Popen[bytes], grace_s: float = 5.0) -> Iterator[None]:
+def tied(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> Iterator[None]:
     """Have a program that leads a session, and what it started, end also if we are ended by SIGKILL meanwhile.
 
     A shell waits for that at the end of a pipe, as there is no time left to do it ourselves; where there is no shell,
