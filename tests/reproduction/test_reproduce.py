@@ -430,9 +430,14 @@ def begun(slow: Project, scratch: Path) -> tuple[subprocess.Popen[bytes], int]:
     while not (made := list(slow.root.glob("exp_002_*/logs/journal-*"))) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert made
-    while not ExperimentReader(slow.stored("exp_002")).keys() and time.monotonic() < deadline:
+    program = int(made[0].name.split("-")[-2])
+    # Not sooner: Python forgets a signal that comes as it lets go of the lock of an import.
+    while not any(child.name() == "sleep" for child in psutil.Process(program).children()):
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    return process, int(made[0].name.split("-")[-2])
+    assert ExperimentReader(slow.stored("exp_002")).keys()
+    time.sleep(0.2)
+    return process, program
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 GRACE_S = 30.0
-"""How long a program may tidy up before it is killed: to seal millions of points on a busy machine takes a while."""
+"""How long a program may tidy up, as seal millions of points on a busy machine; a second Ctrl-C kills it at once."""
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 _WATCH = """\
@@ -62,13 +62,13 @@ def run(
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def end(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """End a program that leads a session, as Ctrl-C would so that it can tidy up, and whatever it left behind."""
     try:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(grace_s)
+                process.wait(GRACE_S)
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -76,13 +76,13 @@ def end(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> None:
 
 
 @contextlib.contextmanager
-def tied(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> Iterator[None]:
+def tied(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """Have a program that leads a session, and what it started, end also if we are ended by SIGKILL meanwhile.
 
     A shell waits for that at the end of a pipe, as there is no time left to do it ourselves; where there is no shell,
     nobody does.
     """
-    command = ["/bin/sh", "-c", _WATCH, str(process.pid), str(round(grace_s))]
+    command = ["/bin/sh", "-c", _WATCH, str(process.pid), str(round(GRACE_S))]
     quiet = subprocess.DEVNULL
     try:
         watch = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)

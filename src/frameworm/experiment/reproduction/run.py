@@ -30,8 +30,6 @@ from frameworm.experiment.storage.folder import PROVENANCE, experiment_folders, 
 
 _POLL_S = 0.1
 _LOOK_S = 0.5
-_GRACE_S = 30.0
-"""How long a program has to end after it was interrupted; a second Ctrl-C kills it at once."""
 _TAIL_LINES = 20
 _SEED = re.compile(r"(^|[._-])seeds?$", re.IGNORECASE)
 
@@ -238,7 +236,7 @@ class _Run:
             except OSError as error:
                 raise ReproductionError(f"{command[0]} cannot be run: {error}") from error
             try:
-                open_files.enter_context(tied(process, _GRACE_S))
+                open_files.enter_context(tied(process))
                 looked_s = time.monotonic()
                 while process.poll() is None:
                     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -250,7 +248,7 @@ class _Run:
                 self._show(shown.read())
                 self._look()
             finally:
-                end(process, _GRACE_S)
+                end(process)
         return process.returncode
 
     def _show(self, output: bytes) -> None:
