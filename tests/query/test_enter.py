@@ -95,3 +95,13 @@ def test_all_are_entered_when_the_process_exits_and_no_child_does_it_for_it(root
     assert ran.stdout.split() == ["1"]
     assert ran.stderr == ""
     assert rows(root) == [1, 2, 3]
+
+
+def test_one_of_very_many_series_is_left_to_whoever_lists_next(tmp_path: Path) -> None:
+    for n, entered in ((10_000, True), (10_001, False)):
+        root = tmp_path / str(n)
+        with Experiment("wide", root_dir=root, capture_console=False, system_metrics_s=0) as exp:
+            exp.log_metrics({f"m{i}": float(i) for i in range(n)})
+        assert (root / "experiments.db").exists() == entered
+        assert [row["name"] for row in ExperimentManager(root).list_rows()] == ["wide"]
+        assert rows(root) == [1]

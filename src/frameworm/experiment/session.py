@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from frameworm.experiment.query.read import ExperimentReader
 
 _SNAPSHOT_INTERVAL_S = 2.0
+_ENTERED_SERIES = 10_000
+"""To enter more takes longer than sealing them: 2 s for 100,000. A training need not wait for it."""
 
 
 class Session:
@@ -54,7 +56,7 @@ class Session:
         self._ordinal = 0
         self._record_inputs = False
         self._began_s = 0.0
-        self._hurried = False  # a signal ends it
+        self._enters = True  # itself in the catalog as it ends
         self._astray = False  # the folder was removed while we record into it
         self._sink: Recorder | _Refusing = _Refusing(self._why_not)
         self._state = "pending"
@@ -136,7 +138,8 @@ class Session:
     def end(self, status: Status = "completed", reason: str = "") -> None:
         """End the experiment: everything recorded is put on the disk, sealed, and entered in the catalog.
 
-        Ending twice does nothing. Failures of the disk are told as warnings: what was recorded stays readable.
+        One of more than 10,000 series is entered by whoever asks the catalog next. Ending twice does nothing. Failures
+        of the disk are told as warnings: what was recorded stays readable.
 
         Args:
             status: ``completed``, ``failed`` or ``killed``.
@@ -167,6 +170,7 @@ class Session:
             duration_s = time.monotonic() - self._began_s
             self._event("status", status=status, reason=mask_text(reason), duration_s=duration_s)
         guard(self._follow, "looking for the folder")
+        self._enters &= self._recorder.n_series <= _ENTERED_SERIES
         self._recorder.close()
         if not self._astray:
             guard(self._settle, "sealing")
@@ -201,7 +205,7 @@ class Session:
             if journals:  # others may have changed it; what this process changed is there
                 folders.write_config(self._exp_dir, reader.info.config)
             folders.write_metadata(self._exp_dir, reader.info)
-            if not self._hurried:
+            if self._enters:
                 enter(self._exp_dir)
 
     def __enter__(self) -> Self:
@@ -238,7 +242,7 @@ class Session:
         It is not entered in the catalog, which takes as long as all the rest: whoever lists next, enters it.
         """
         if self._state == "running":
-            self._hurried = True
+            self._enters = False
             self._end("killed", f"received {name}", capture_s=0.5)
 
     def on_fork(self) -> None:

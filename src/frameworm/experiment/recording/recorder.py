@@ -328,6 +328,11 @@ class Recorder:
     # ------------------------------------------------------------------------------------- durability
 
     @property
+    def n_series(self) -> int:
+        """How many series this process has logged to."""
+        return len(self._all)
+
+    @property
     def name(self) -> WriterName:
         """Name of the journal that is written now."""
         return self._journal.name
