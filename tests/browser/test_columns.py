@@ -72,6 +72,30 @@ def test_a_drag_that_is_given_up_moves_nothing(many, visit) -> None:
     assert order(page) == before
 
 
+BEYOND = """(cells) => cells.flatMap((cell) => {
+  const room = cell.getBoundingClientRect();
+  return [...cell.querySelectorAll("*")].filter((one) => {
+    let { left, right } = one.getBoundingClientRect();
+    for (let clip = one.parentElement; clip !== cell.parentElement; clip = clip.parentElement) {
+      if (getComputedStyle(clip).overflowX === "visible") continue;
+      const { left: from, right: to } = clip.getBoundingClientRect();
+      [left, right] = [Math.max(left, from), Math.min(right, to)];
+    }
+    return right > left && (left < room.left - 1 || right > room.right + 1);
+  }).map((one) => one.outerHTML);
+})"""
+"""What of cells is seen outside of them."""
+
+
+def test_nothing_reaches_out_of_the_narrowest_cell(many, visit) -> None:
+    columns = "name status created_at duration_s tags notes metrics.loss spark.loss config.lr uid project"
+    page = visit(many).open("/?columns=" + ",".join(f"{column}~48" for column in columns.split()))
+    cells = page.get_by_role("gridcell")
+    expect(cells.filter(has_text="default").first).to_be_visible()
+    assert cells.count() > 100
+    assert cells.evaluate_all(BEYOND) == []
+
+
 def pull(page: Page, name: str, by: float) -> None:
     """Drag the right edge of a column."""
     edge = box(head(page, name))
