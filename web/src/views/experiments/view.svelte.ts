@@ -27,15 +27,19 @@ class View {
     new Map([...(this.#infos ?? []), ...ownColumns].map((info) => [info.id, info])),
   );
 
+  // As text, which is equal exactly if the same ones are: a sort or a filter lays out no column and no cell anew.
+  #chosen: string = $derived(JSON.stringify(this.now.columns ?? usualColumns(this.#infos ?? [])));
+  #grouped: boolean = $derived(this.now.groups.length > 0);
+
   /** The columns that are chosen, or those to begin with. */
-  shown: readonly ShownColumn[] = $derived(this.now.columns ?? usualColumns(this.#infos ?? []));
+  shown: readonly ShownColumn[] = $derived(JSON.parse(this.#chosen) as ShownColumn[]);
 
   columns: readonly Column[] = $derived.by(() => {
     const dragged = this.#dragged;
     const shown = dragged
       ? this.shown.map((column) => (column.id === dragged.id ? { ...column, width: dragged.width } : column))
       : this.shown;
-    return layOut(shown, this.infos, this.now.groups.length > 0);
+    return layOut(shown, this.infos, this.#grouped);
   });
 
   /** Columns whose values the server is asked for, in the order in which it gives them. */
