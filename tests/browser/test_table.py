@@ -49,6 +49,21 @@ def test_the_table_needs_no_file_that_the_first_answer_does_not_name(many, visit
     assert len([url for url in visitor.requests if "/api/v1/experiments?offset=0&" in url]) == 1
 
 
+def test_another_order_is_asked_for_at_once(many, visit) -> None:
+    page = visit(many).open()
+    grid(page)
+    head = page.get_by_title("metrics.loss", exact=True)
+    asked = head.evaluate(
+        """(head) => {
+          const asked = [], fetched = window.fetch;
+          window.fetch = (...given) => (asked.push(given[0]), fetched(...given));
+          head.click();
+          return asked;  // before the page is put up anew
+        }"""
+    )
+    assert [url for url in asked if "/experiments?sort=metrics.loss&" in url] == asked != []
+
+
 def test_columns_are_looked_for_once_the_rows_are_there(many, visit) -> None:
     visitor = visit(many)
     page = visitor.open("/alerts")

@@ -3,6 +3,7 @@ import { routeOf, type Route } from "./routes";
 class Router {
   #current: Route = $state.raw(routeOf(here()));
   #leaving = new Set<() => void>();
+  #moved = new Set<() => void>();
   #home = $state(routeOf(here()).name === "experiments" ? here() : "/");
 
   /** The route that is shown. */
@@ -21,6 +22,12 @@ class Router {
     return () => this.#leaving.delete(handler);
   };
 
+  /** Calls back at once when the address changes, before the page is put up for it; returns what ends it. */
+  onMoved = (handler: () => void): (() => void) => {
+    this.#moved.add(handler);
+    return () => this.#moved.delete(handler);
+  };
+
   /** Goes to an address of the page; `replace` leaves no step for the back button. */
   navigate = (address: string, options: { replace?: boolean } = {}): void => {
     if (routeOf(address).path !== this.#current.path) for (const handler of this.#leaving) handler();
@@ -31,6 +38,7 @@ class Router {
   #show(): void {
     this.#current = routeOf(here());
     if (this.#current.name === "experiments") this.#home = here();
+    for (const handler of this.#moved) handler();
   }
 
   /** Sets keys of the query (null takes one away) and leaves the others. */
