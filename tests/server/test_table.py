@@ -66,6 +66,7 @@ def test_the_newest_come_first_and_archived_ones_only_if_asked(client: TestClien
 )
 def test_rows_are_sorted_and_what_is_not_there_comes_last(client: TestClient, sort: str, order: list[int]) -> None:
     assert ids(client, sort=sort, archived=True) == order
+    assert ids(client, sort=sort, archived=True, offset=1, limit=3) == order[1:4]
 
 
 def test_values_stand_in_the_order_of_the_columns(client: TestClient) -> None:
@@ -118,7 +119,8 @@ def test_pages_by_offset_and_by_cursor_hold_everything_once(serving: Serving, ow
     client = serving(own_root)
     assert ids(client, offset=1, limit=2) == [3, 2]
     assert (page(client, offset=100)["rows"], page(client, offset=100)["next"]) == ([], None)
-    assert page(client, limit=0)["total"] == 4
+    assert page(client, offset=10**30)["rows"] == []
+    assert (page(client, limit=0)["rows"], page(client, limit=0)["total"]) == ([], 4)
     seen, cursor = [], ""
     while cursor is not None:
         found = page(client, limit=2, cursor=cursor, sort="-created_at")

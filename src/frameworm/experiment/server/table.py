@@ -122,22 +122,22 @@ def experiments(
     `progress` is `{step, epoch}` of one that runs, `values` are in the order of `columns`. The newest come first;
     what a row does not have is sorted last both ways. `next` is null on the last page.
     """
-    from frameworm.experiment.query.browse import conditions_of, ordered, rows_of, version_of
+    from frameworm.experiment.query.browse import conditions_of, ordered, part_of, rows_of, version_of
 
     names, order, after = names_in(columns), names_in(sort), _after(cursor)
 
     def ask(catalog: Catalog) -> dict[str, Any]:
         version = version_of(catalog)
-        numbers = ordered(catalog, conditions_of(catalog, q, archived=archived, project=project), order)
+        conditions = conditions_of(catalog, q, archived=archived, project=project)
         start = offset
         if after is not None:  # what was last is found again wherever it is now
             start, last = after
+            numbers = ordered(catalog, conditions, order)
             start = numbers.index(last) + 1 if last in numbers else start
-        page = numbers[start : start + limit]
+        page, total = part_of(catalog, conditions, order, start, limit)
         end = start + len(page)
-        following = _cursor(end, page[-1]) if page and end < len(numbers) else None
-        rows = rows_of(catalog, page, names)
-        return {"total": len(numbers), "version": version, "rows": rows, "next": following}
+        following = _cursor(end, page[-1]) if page and end < total else None
+        return {"total": total, "version": version, "rows": rows_of(catalog, page, names), "next": following}
 
     return Json(_asked(store, ask, {"total": 0, "version": "", "rows": [], "next": None}))
 
