@@ -270,3 +270,37 @@ def test_any_range_of_steps(folder, low, width, limit):
     points = reader.read("loss")
     inside = np.flatnonzero((points.steps >= low) & (points.steps <= low + width))
     check(reader.read_downsampled("loss", points=limit, steps=(low, low + width)), take(points, inside), limit)
+
+
+def test_what_is_told_at_once_is_what_each_series_tells_alone(tmp_path):
+    rng = np.random.default_rng(5)
+    every = [series(rng.normal(size=count)) for count in (5_000, 100, 5_000, 40_000, 4_096, 9_999)]
+    every[2].values[:300] = np.nan
+    every[4].values[0] = -0.0
+    every.append(series(rng.normal(size=6_000), rng.permutation(6_000)))
+    keys = [SeriesKey(f"m{number}", "") for number in range(len(every))]
+    logs = tmp_path / "exp_001_x" / "logs"
+    logs.mkdir(parents=True)
+    about = '"experiment_id":"exp_001","uid":"0123","name":"x","project":"default","description":""'
+    write_segment(
+        logs / "metrics-host-1-1.seg",
+        keys=keys,
+        index=np.repeat(np.arange(len(every)), [len(points) for points in every]),
+        steps=np.concatenate([points.steps for points in every]),
+        epochs=np.concatenate([points.epochs for points in every]),
+        times_ms=np.concatenate([points.times_ms for points in every]),
+        values=np.concatenate([points.values for points in every]),
+        events=f'{{"t":1,"type":"create",{about}}}\n'.encode(),
+        sources=["journal-host-1-1"],
+    )
+    reader = ExperimentReader(tmp_path / "exp_001_x")
+    told = set()
+    for limit in (2, 3, 5, 16, 40, 150, 500):
+        for asked in (keys, keys[::-2], keys[3:4]):
+            found = reader.read_thinned(asked, limit)
+            told |= found.keys()
+            for key, buckets in found.items():
+                expected = coarsened([reader.read_entries(key, limit, None)], limit)[0]
+                for row, other in zip(buckets, expected, strict=True):
+                    assert row.dtype == other.dtype and row.tobytes() == other.tobytes()
+    assert told == {keys[0], keys[2], keys[3], keys[4], keys[5]}  # the others are short, or out of order

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from frameworm.experiment.model import Buckets, Points
 from frameworm.experiment.storage.series import bucketed, merged, take
 
-__all__ = ["LongSeries", "coarsened", "downsample", "entries_of", "joined"]
+__all__ = ["LongSeries", "Windows", "coarsened", "downsample", "entries_of", "joined", "thinned", "window_of"]
 
 _WINDOWS = ((4096, 4), (256, 2))
 """Sizes of windows that overviews come in, and from how many of them a bucket on they serve instead of points or
@@ -56,6 +56,22 @@ class LongSeries(NamedTuple):
     def until(self, step: int) -> LongSeries:
         """Return the same without points past a step."""
         return self._replace(last_step=min(self.last_step, step))
+
+
+class Windows(NamedTuple):
+    """Many long series in windows, one behind the other.
+
+    Attributes:
+        all: the windows.
+        firsts: (series + 1,) where each series begins in them, and their number.
+        values: (series,) value of the first point of each.
+        times_ms: (series,) its time.
+    """
+
+    all: Buckets
+    firsts: NDArray[np.int64]
+    values: NDArray[np.float64]
+    times_ms: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +202,52 @@ def coarsened(every: Sequence[Buckets], limit: int) -> list[Buckets]:
     for number, (start, stop) in zip(wide, pairwise(stops), strict=True):
         found[number] = Buckets._make(row[start:stop] for row in whole)
     return found
+
+
+def window_of(size: int, limit: int) -> int | None:
+    """Return the size of the windows that ``entries_of`` takes of a whole long series; None if it decodes points.
+
+    Args:
+        size: of the series.
+        limit: most buckets, a third of which is enough.
+    """
+    return next((window for window, _ in _WINDOWS if size > limit // 3 * window), None)
+
+
+def thinned(windows: Windows, limit: int) -> list[Buckets | None]:
+    """Return what ``coarsened`` makes of many whole long series; None for those whose steps do not ascend.
+
+    All at once: of 20 series of 391 windows, that takes 10 µs each instead of 60.
+    """
+    all_, firsts = windows.all, windows.firsts[:-1]
+    ascend = all_.min_steps >= np.append(all_.max_steps[:1], all_.max_steps[:-1])
+    ascend[firsts] = True
+    ascend &= all_.steps == all_.max_steps
+    in_order = np.logical_and.reduceat(ascend, firsts)
+    known: dict[bytes, NDArray[np.intp]] = {}  # series of one program are cut alike
+    every = []
+    for first, stop in pairwise(windows.firsts.tolist()):
+        counts = all_.counts[first:stop]
+        cut = counts.tobytes()
+        if cut not in known:
+            known[cut] = _starts(np.concatenate(([0, 1], np.cumsum(counts))), limit)
+        every.append(known[cut])
+    rest = merged(all_, np.concatenate([mine[1:] + (first - 1) for mine, first in zip(every, firsts, strict=True)]))
+    stops = np.cumsum([0, *map(len, every)])
+    heads = stops[:-1]
+    others = np.delete(np.arange(stops[-1]), heads)
+    step, nan = all_.min_steps[firsts], np.isnan(windows.values).astype(np.int64)
+    one, value = np.ones(len(firsts), np.int64), windows.values + 0.0
+    first_points = Buckets(one, nan, value, value, windows.values, step, step, step, windows.times_ms)
+    found = Buckets._make(np.empty(stops[-1], row.dtype) for row in rest)
+    for row, first_row, other_row in zip(found, first_points, rest, strict=True):
+        row[heads], row[others] = first_row, other_row
+    found.counts[heads + 1] -= 1
+    found.nan_counts[heads + 1] -= nan
+    return [
+        Buckets._make(row[start:stop] for row in found) if whole else None
+        for (start, stop), whole in zip(pairwise(stops.tolist()), in_order.tolist(), strict=True)
+    ]
 
 
 def _concatenated(every: Sequence[Buckets]) -> Buckets:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from frameworm.experiment.config import load_json
 from frameworm.experiment.errors import DamageError
 from frameworm.experiment.model import Points, SeriesKey, SeriesSummary
-from frameworm.experiment.query.downsample import LongSeries
+from frameworm.experiment.query.downsample import LongSeries, Windows
 from frameworm.experiment.recording.journal import WriterName
 from frameworm.experiment.recording.journal_reader import read_journal
 from frameworm.experiment.storage.segment import SegmentReader
@@ -160,6 +161,18 @@ class SegmentSource:
             lambda: reader.first(position),
             int(reader.counts[position]),
         )
+
+    def windows(self, positions: Sequence[int], window: int) -> Windows | None:
+        """Return many long series in windows, at ascending positions in ``keys``; None if the file has none."""
+        windows = self._reader.overviews(positions, window)
+        if windows is None:
+            return None
+        sizes = [-(-self.size(position) // window) for position in positions]
+        return Windows(windows, np.cumsum([0, *sizes]), *self._reader.long_firsts(positions))
+
+    def size(self, position: int) -> int:
+        """Return how many points ``keys[position]`` has."""
+        return int(self._reader.counts[position])
 
     def is_long(self, position: int) -> bool:
         """Whether the points of ``keys[position]`` are read alone, and not with all others."""

@@ -171,7 +171,7 @@ class _Found(NamedTuple):
 
 def _gather(store: Store, asked: _Asked, *, paths: bool = True) -> _Found:
     """Read the lines."""
-    from frameworm.experiment.query.panels import Axis, Drawn, find_series, lines_of, read_series
+    from frameworm.experiment.query.panels import Axis, Drawn, find_series, lines_of, read_at_once, read_series
 
     axis = Axis.parse(asked.x)
     bounds = _bound(asked.low, "from", -math.inf), _bound(asked.high, "to", math.inf)
@@ -184,11 +184,14 @@ def _gather(store: Store, asked: _Asked, *, paths: bool = True) -> _Found:
         try:
             with store.reading(one, located) as reader:
                 found.marks.append((one, reader.mark))
-                for metric in asked.metrics:
+                keys = {metric: find_series(reader, metric, asked.context) for metric in asked.metrics}
+                every = [key for some in keys.values() for key in some]
+                at_once = read_at_once(reader, every, axis, asked.buckets, bounds)
+                for metric, mine in keys.items():
                     try:
                         some = [
-                            read_series(reader, key, axis, asked.buckets, bounds, paths=paths)
-                            for key in find_series(reader, metric, asked.context)
+                            at_once.get(key) or read_series(reader, key, axis, asked.buckets, bounds, paths=paths)
+                            for key in mine
                         ]
                     except DamageError as error:  # its other metrics may be whole
                         found.damaged[one] = str(error)

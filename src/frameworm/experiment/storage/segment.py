@@ -21,7 +21,9 @@ import os
 import stat
 import zlib
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -198,12 +200,30 @@ class SegmentReader:
         count = self._count(i)
         if count < LONG or not self._columns(Stream.OUTLINE_INT).entries:
             return bucketed(self.read(i), np.arange(0, count, window))
+        return self._overview(range(i, i + 1), window)
+
+    def overviews(self, positions: Sequence[int], window: int = WINDOW) -> Buckets | None:
+        """Return many long series as ``overview`` does, one behind the other; None in files of the first releases.
+
+        Args:
+            positions: in ``keys``, ascending, each of a long series.
+            window: 256 or 4096.
+        """
+        if not self._columns(Stream.OUTLINE_INT).entries:
+            return None
+        gaps = [k for k in range(1, len(positions)) if positions[k] != positions[k - 1] + 1]
+        runs = pairwise([0, *gaps, len(positions)])
+        every = [self._overview(range(positions[a], positions[b - 1] + 1), window) for a, b in runs]
+        return every[0] if len(every) == 1 else Buckets._make(map(np.concatenate, zip(*every, strict=True)))
+
+    def _overview(self, series: range, window: int) -> Buckets:
+        """Return long series that lie one behind the other in windows."""
         firsts = self._windows(window)
-        total, first, n = firsts[-1], firsts[i], firsts[i + 1] - firsts[i]
+        total, first, stop = firsts[-1], firsts[series.start], firsts[series.stop]
 
         def rows(stream: Stream, number: int) -> list[NDArray[Any]]:
             self._expect(stream, number * total)
-            return [self._view(stream, row * total + first, row * total + first + n) for row in range(number)]
+            return [self._view(stream, row * total + first, row * total + stop) for row in range(number)]
 
         if window == WINDOW:
             low, high, last = rows(Stream.OVERVIEW_FLOAT, 3)
@@ -213,8 +233,11 @@ class SegmentReader:
         else:
             low, high, last = rows(Stream.OUTLINE_FLOAT, 3)
             steps, times_ms, nan_counts, min_steps, max_steps = rows(Stream.OUTLINE_INT, 5)
-        counts = np.full(n, window, np.int64)
-        counts[-1] = count - (n - 1) * window
+        counts = np.full(stop - first, window, np.int64)
+        for i in series:
+            n = firsts[i + 1] - firsts[i]
+            if n:  # it is long: others may lie between
+                counts[firsts[i + 1] - 1 - first] = int(self.counts[i]) - (n - 1) * window
         return Buckets(counts, nan_counts, low, high, last, min_steps, max_steps, steps, times_ms)
 
     def first(self, i: int) -> tuple[float, int]:
@@ -229,6 +252,12 @@ class SegmentReader:
             return float(floats[0, at]), int(ints[3, at])
         points = self.read(i, 0, 1)
         return float(points.values[0]), int(points.times_ms[0])
+
+    def long_firsts(self, positions: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return values and times (Unix ms) of the first points of long series, at these positions in ``keys``."""
+        floats, ints = self._long_statistics
+        at = (np.cumsum(self.counts >= LONG) - 1)[list(positions)]
+        return floats[0, at], ints[3, at]
 
     def summary(self, i: int) -> SeriesSummary | None:
         """Return the summary of ``keys[i]``, stored for a long series; None if it has no points.
