@@ -53,8 +53,9 @@ export async function getJson<T>(path: string, params: Params = {}, signal?: Abo
   return (response.status === 204 ? null : await response.json()) as T;
 }
 
-export async function getBinary(path: string, params: Params = {}, signal?: AbortSignal): Promise<ArrayBuffer> {
-  return (await request(apiUrl(path, params), { signal })).arrayBuffer();
+/** The answer as soon as it begins. */
+export async function getAnswer(path: string, params: Params = {}, signal?: AbortSignal): Promise<Response> {
+  return request(apiUrl(path, params), { signal });
 }
 
 export async function post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
@@ -63,10 +64,25 @@ export async function post<T>(path: string, body: unknown, signal?: AbortSignal)
   return (response.status === 204 ? null : await response.json()) as T;
 }
 
+const ahead = new Map<string, Promise<Response>>();
+const AHEAD_MS = 10_000;
+
+/** Asks for JSON before what shows it is there: the first `getJson` of the same in the next seconds gets the answer. */
+export function askAhead(path: string, params: Params = {}): void {
+  const url = apiUrl(path, params);
+  const answer = fetch(url, { headers: { Accept: "application/json" } });
+  answer.catch(() => {}); // who asks for it is told
+  ahead.set(url, answer);
+  setTimeout(() => ahead.delete(url), AHEAD_MS);
+}
+
 async function request(url: string, init: RequestInit): Promise<Response> {
   let response: Response;
   try {
-    response = await fetch(url, init);
+    const asked = ahead.get(url);
+    ahead.delete(url);
+    response = await (asked ?? fetch(url, init));
+    init.signal?.throwIfAborted();
   } catch (error) {
     if (isAbort(error)) throw error;
     throw new ApiError("offline", "The server does not answer. Is frameworm ui still running?", 0);

@@ -1,4 +1,5 @@
 import { isAbort, getJson } from "../../wire/api";
+import { paramsOf } from "./asked";
 
 export interface MetricInfo {
   name: string;
@@ -17,7 +18,6 @@ export interface ChartSpec {
 
 /** Above so many lines, contexts get charts of their own: their dashes could not be told apart. */
 const TOGETHER = 40;
-export const PAGE = 100;
 
 /** The names that the experiments have, found by the server: there may be 100,000. */
 export class MetricList {
@@ -35,7 +35,7 @@ export class MetricList {
   ): Promise<void> => {
     if (ids.length === 0) return;
     try {
-      const params = { ids: [...ids], search, system, limit };
+      const params = paramsOf(ids, search, system, limit);
       const found = await getJson<{ total: number; metrics: MetricInfo[] }>("/metrics", params, signal);
       this.all = found.metrics;
       this.total = found.total;

@@ -1,6 +1,6 @@
 import { refine, refineBand } from "../../chart/series";
 import type { Range } from "../../chart/range";
-import { Each, getBinary } from "../../wire/api";
+import { Each, getAnswer, type Params } from "../../wire/api";
 import { decodeBands, decodePoints, type Band, type Points } from "../../wire/points";
 import { Batch, type Rest } from "./batch";
 import type { Group } from "./people.svelte";
@@ -18,11 +18,19 @@ export interface Asked {
   n: number;
 }
 
-/** While one is drawn the server has the next to do. More at once would share its time, and all come late. */
+/** While one is drawn the server has the next to do, and one alone: two would share its time, and both come late. */
 const queue = new Queue(2);
+const turn = new Queue(1);
 const batch = new Batch(async (metrics, rest, signal) => {
-  return decodePoints(await getBinary("/points", { metric: new Each(metrics), ...rest }, signal));
+  return decodePoints(await fetched("/points", { metric: new Each(metrics), ...rest }, signal));
 }, queue);
+
+async function fetched(path: string, params: Params, signal: AbortSignal): Promise<ArrayBuffer> {
+  // It has done its part as soon as the answer begins.
+  const answer = await turn.run(signal, () => getAnswer(path, params, signal));
+  return answer.arrayBuffer();
+}
+
 /** A zoom that follows another so soon is still moving: it is fetched when it stands still. */
 const SETTLE_MS = 100;
 
@@ -156,7 +164,7 @@ export class ChartSource {
   }
 
   #get(path: string, params: Record<string, string | number | string[]>, signal: AbortSignal): Promise<ArrayBuffer> {
-    return queue.run(signal, () => getBinary(path, params, signal));
+    return queue.run(signal, () => fetched(path, params, signal));
   }
 
   /** Out of view: nothing more is fetched and nothing kept. */
