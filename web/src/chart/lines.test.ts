@@ -3,7 +3,7 @@ import { decodePoints, encodePoints, PointsFormatError, type Band, type Points }
 import { csvOf } from "./csv";
 import { placesOf } from "./project";
 import { excerpt, lineAt, readings } from "./readout";
-import { makeRaster, paintLine } from "./raster";
+import { makeRaster, paintLine, pixelsOf } from "./raster";
 import { hiddenPoints, lineOf, refine, refineBand, viewOf, type Line } from "./series";
 import { svgOf } from "./svg";
 
@@ -91,7 +91,8 @@ test("a crowd's pixels reach from min to max, in the right column", () => {
   const r = makeRaster(4, 10);
   const f = (...v: number[]) => Float64Array.from(v);
   paintLine(r, f(0.5, 2.5), f(2, 8), f(1, 8), f(4, 8), [255, 0, 0], 1);
-  const alpha = (x: number, y: number) => r.pixels[(y * 4 + x) * 4 + 3]!;
+  const pixels = pixelsOf(r);
+  const alpha = (x: number, y: number) => pixels[(y * 4 + x) * 4 + 3]!;
   expect(alpha(0, 1)).toBeGreaterThan(0);
   expect(alpha(0, 3)).toBe(255);
   expect(alpha(1, 5)).toBeGreaterThan(0); // on the way to the second bucket

@@ -2,7 +2,7 @@
 import { rgbOf } from "./colour";
 import { fraction } from "./range";
 import { placesOf, type Places, type Scales } from "./project";
-import { makeRaster, paintDot, paintLine, type Raster, type Rgb } from "./raster";
+import { makeRaster, paintDot, paintLine, pixelsOf, type Raster, type Rgb } from "./raster";
 import type { Line, View } from "./series";
 
 /** A place on a canvas, in its pixels. */
@@ -213,13 +213,14 @@ function paintCrowd(
     const p = all[i]!;
     const colour = rgbOf(line.colour);
     paintLine(raster, p.x, p.y, p.y, p.y, colour, 1.1 * ratio);
+    if (p.whole && p.x.length > 1) return;
     for (let k = 0; k < p.x.length; k++) if (isolated(p, k)) paintDot(raster, p.x[k]!, p.y[k]!, colour, 3 * ratio);
   });
   // Through a canvas of its own, since putImageData would wipe the grid below.
   spare ??= new OffscreenCanvas(1, 1);
   spare.width = width;
   spare.height = height;
-  spare.getContext("2d")!.putImageData(new ImageData(raster.pixels, width, height), 0, 0);
+  spare.getContext("2d")!.putImageData(new ImageData(pixelsOf(raster), width, height), 0, 0);
   ctx.drawImage(spare, Math.round(frame.left), Math.round(frame.top));
 }
 

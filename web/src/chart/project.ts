@@ -14,7 +14,10 @@ export interface Places {
   y: Float64Array;
   top: Float64Array;
   bottom: Float64Array;
+  /** The same array as `y` where nothing is smoothed. */
   raw: Float64Array;
+  /** `y` has no gap. */
+  whole: boolean;
   /** Where non-finite values begin, along x. */
   broken: number[];
 }
@@ -52,31 +55,30 @@ export function placesOf(line: Line, view: View, scales: Scales, width: number, 
   let to = line.path ? line.x.length : firstAtLeast(line.x, view.x[1]);
   while (to < line.x.length && line.x[to]! <= view.x[1]) to++;
   to = Math.min(line.x.length, to + 1);
-  const y = (values: Float64Array): Float64Array => project(values, from, to, view.y, scales.y, height, true);
-  const places: Places = {
-    x: project(line.x, from, to, view.x, scales.x, width, false),
-    y: y(line.y),
-    raw: y(line.raw),
-    top: y(line.high),
-    bottom: y(line.low),
-    broken: [],
-  };
-  if (line.y === line.raw) places.raw = places.y;
+  const upward = (values: Float64Array): Float64Array => project(values, from, to, view.y, scales.y, height, true);
+  const x = project(line.x, from, to, view.x, scales.x, width, false);
+  const y = upward(line.y);
+  const raw = line.y === line.raw ? y : upward(line.raw);
+  const top = upward(line.high);
+  const bottom = upward(line.low);
+  const broken: number[] = [];
+  let whole = true;
   for (let i = 0; i < to - from; i++) {
     const v = line.raw[from + i]!;
     if (!Number.isFinite(v)) {
-      places.y[i] = NaN;
-      places.raw[i] = NaN;
+      y[i] = NaN;
+      raw[i] = NaN;
       const fresh = i === 0 || Number.isFinite(line.raw[from + i - 1]!);
-      if (fresh && places.x[i]! >= 0 && places.x[i]! <= width) places.broken.push(places.x[i]!);
+      if (fresh && x[i]! >= 0 && x[i]! <= width) broken.push(x[i]!);
     }
+    if (Number.isNaN(y[i]!)) whole = false;
     // An infinite end of a bucket is told by the mark at the lower edge, not by a stroke through the chart.
-    if (!Number.isFinite(line.high[from + i]!)) places.top[i] = places.y[i]!;
-    if (!Number.isFinite(line.low[from + i]!)) places.bottom[i] = places.y[i]!;
+    if (!Number.isFinite(line.high[from + i]!)) top[i] = y[i]!;
+    if (!Number.isFinite(line.low[from + i]!)) bottom[i] = y[i]!;
     // Of a bucket that a log axis can show in part, the rest reaches below the frame.
-    if (Number.isNaN(places.bottom[i]!) && !Number.isNaN(places.top[i]!)) places.bottom[i] = BEYOND * height;
+    if (Number.isNaN(bottom[i]!) && !Number.isNaN(top[i]!)) bottom[i] = BEYOND * height;
   }
-  return places;
+  return { x, y, top, bottom, raw, whole, broken };
 }
 
 /** The value of a line at x, between its points; NaN outside of it and in gaps. Of a path that of the nearest point. */
