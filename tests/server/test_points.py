@@ -18,19 +18,24 @@ from frameworm.experiment.server.delivery import POINTS
 QUIET = {"capture_console": False, "system_metrics_s": 0}
 
 
-def decode(content: bytes) -> tuple[dict, list[np.ndarray]]:
-    """Return header and arrays (5, n), as a client lays them on the bytes."""
-    assert content[:4] == b"FWP1"
+def decode(content: bytes, own: int) -> tuple[dict, list[np.ndarray]]:
+    """Return header and arrays (1 + own, n), x first, as a client lays them on the bytes."""
+    assert content[:4] == b"FWP2"
     size = int.from_bytes(content[4:8], "little")
     assert (8 + size) % 8 == 0
     header = json.loads(content[8 : 8 + size])
     arrays = []
     at = 0
     for one in header["series"]:
+        n, x_offset = one["n"], one["x_offset"]
+        if x_offset == at:
+            at += 8 * n
+        assert x_offset < at or n == 0
         assert one["offset"] == at
-        five = np.frombuffer(content, "<f8", 5 * one["n"], 8 + size + one["offset"]).reshape(5, one["n"])
-        arrays.append(five)
-        at += five.nbytes
+        x = np.frombuffer(content, "<f8", n, 8 + size + x_offset)
+        rest = np.frombuffer(content, "<f8", own * n, 8 + size + at).reshape(own, n)
+        arrays.append(np.vstack([x, rest]))
+        at += rest.nbytes
     assert 8 + size + at == len(content)
     return header, arrays
 
@@ -40,11 +45,11 @@ def ask(client, path="points", **params):
     answer = client.get(f"/api/v1/{path}", params=params)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == POINTS
-    return decode(answer.content)
+    return decode(answer.content, 4 if path == "bands" or params.get("times") else 3)
 
 
 def test_points_of_several_experiments_come_in_one_answer(client):
-    header, arrays = ask(client, metric="loss", ids="exp_001,exp_002,exp_004,exp_999,exp_003")
+    header, arrays = ask(client, metric="loss", ids="exp_001,exp_002,exp_004,exp_999,exp_003", times=True)
     assert [one["id"] for one in header["series"]] == ["exp_001", "exp_002", "exp_003"]
     assert header["missing"] == ["exp_004", "exp_999"] and header["x"] == "step" and "damaged" not in header
     x, low, high, last, time_ms = arrays[0]
@@ -57,10 +62,21 @@ def test_points_of_several_experiments_come_in_one_answer(client):
         "n": 3,
         "count": 3,
         "exact": True,
+        "x_offset": 0,
         "offset": 0,
     }
     assert np.isnan(arrays[1][1:4, 1]).all()
     assert arrays[2][1:4, 0].tolist() == [math.inf] * 3
+
+
+def test_lines_of_the_same_x_share_it(client, tmp_path):
+    every = ["loss", "loss@val"]
+    header, arrays = ask(client, metric=every, ids="exp_001")
+    assert [one["x_offset"] for one in header["series"]] == [0, 0]
+    for number, metric in enumerate(every):
+        np.testing.assert_array_equal(arrays[number], ask(client, metric=metric, ids="exp_001")[1][0])
+    of_other_x = ask(client, metric="loss", ids="exp_001,exp_002")[0]["series"]
+    assert of_other_x[0]["x_offset"] != of_other_x[1]["x_offset"]
 
 
 def test_contexts_are_chosen_by_name(client):
@@ -126,7 +142,7 @@ def test_an_unchanged_chart_is_not_read_again(own_root, serving, monkeypatch):
         exp.log_metric("loss", 0.125, step=3)
     again = client.get("/api/v1/points", params=params, headers=known)
     assert again.status_code == 200
-    assert decode(again.content)[1][0][3].tolist() == [3.0, 1.0, 2.0, 0.125]
+    assert decode(again.content, 3)[1][0][3].tolist() == [3.0, 1.0, 2.0, 0.125]
 
 
 def test_a_running_experiment_is_told_point_by_point(tmp_path, serving):
@@ -157,7 +173,7 @@ def test_forks_and_rewinds_show_the_whole_line(tmp_path, serving):
     tag = client.get("/api/v1/points", params={"metric": "loss", "ids": "exp_002"}).headers["etag"]
     (tmp_path / "exp_001_base").rename(tmp_path.parent / f"{tmp_path.name}-elsewhere")
     after = client.get("/api/v1/points", params={"metric": "loss", "ids": "exp_002"}, headers={"if-none-match": tag})
-    assert decode(after.content)[1][0][3].tolist() == [105, 106, 107]
+    assert decode(after.content, 3)[1][0][3].tolist() == [105, 106, 107]
 
 
 @pytest.mark.filterwarnings("ignore::frameworm.experiment.errors.FramewormWarning")

@@ -19,7 +19,6 @@ function points(x: number[], y: number[], spread = 0): Points {
     min: f(y.map((v) => v - spread)),
     max: f(y.map((v) => v + spread)),
     last: f(y),
-    timeMs: f(x),
   };
 }
 const style = { label: "one", colour: "#2a59ae", dash: [] };
@@ -30,6 +29,15 @@ test("points travel bit for bit", () => {
   const series = [points([0, 1, 2], [0.1, NaN, -Infinity]), points([], [])].map((p) => ({ ...p, metric: "loss" }));
   const back = decodePoints(encodePoints({ series, x: "step", missing: ["exp_009"], damaged: {} }));
   expect(back).toEqual({ series, x: "step", missing: ["exp_009"], damaged: {} });
+});
+
+test("lines of the same x share it", () => {
+  const made = [points([0, 1, 2], [1, 2, 3]), points([0, 1, 2], [4, 5, 6]), points([0, 1, 3], [7, 8, 9])];
+  const series = made.map((p) => ({ ...p, metric: "loss" }));
+  const back = decodePoints(encodePoints({ series, x: "step", missing: [], damaged: {} }));
+  expect(back.series).toEqual(series);
+  expect(back.series[1]!.x).toBe(back.series[0]!.x);
+  expect(back.series[2]!.x).not.toBe(back.series[0]!.x);
 });
 
 test("what is no points answer is refused with what is wrong", () => {

@@ -49,15 +49,13 @@ export function refine(whole: Points, fine: Points): Points {
   const last = fine.x[fine.x.length - 1]!;
   let to = firstAtLeast(whole.x, last);
   while (to < whole.x.length && whole.x[to]! <= last) to++;
-  const mix = (k: "x" | "min" | "max" | "last" | "timeMs"): Float64Array =>
-    joined(whole[k], from, fine[k], whole[k], to);
+  const mix = (k: "x" | "min" | "max" | "last"): Float64Array => joined(whole[k], from, fine[k], whole[k], to);
   return {
     ...whole,
     x: mix("x"),
     min: mix("min"),
     max: mix("max"),
     last: mix("last"),
-    timeMs: mix("timeMs"),
     exact: whole.exact && fine.exact,
   };
 }

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Query, Request
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["points"])
 
-_MAGIC = b"FWP1"
-_VERSION = 2
+_MAGIC = b"FWP2"
+_VERSION = 3
 """Of what is answered: count up where the same record is to give other bytes, so that no client keeps the old ones."""
 _MOST_EXPERIMENTS = 2_000
 _MOST_METRICS = 20
@@ -51,6 +50,7 @@ def points(
     x: X = "step",
     from_: Low = "",
     to: High = "",
+    times: Annotated[bool, Query(description="`time_ms` as well")] = False,
 ) -> Response:
     """Return metrics of many experiments, each series in at most `n` buckets along x.
 
@@ -68,12 +68,15 @@ def points(
     outermost of every run of points. Steps past 2^53 are no float64: they are rounded to the nearest, and the header
     says so (`rounded`); `from` and `to` count exactly.
 
-    **The body** is `FWP1`, the length of the header (uint32 LE, such that arrays begin at a multiple of 8), the header
-    (JSON), then for each series five arrays of n float64 LE, one behind the other: `x`, `min`, `max`, `last` (value of
-    the bucket's last point), `time_ms` (of that point). A bucket of NaN alone has NaN for min and max. The header:
+    **The body** is `FWP2`, the length of the header (uint32 LE, such that arrays begin at a multiple of 8), the header
+    (JSON), then arrays of float64 LE, each as long as its series has buckets, n. A series has its own, one behind the
+    other: `min`, `max`, `last` (value of the bucket's last point) and, with `times`, `time_ms` (of that point); and
+    `x`, which it may share with others: experiments of one program log at the same steps. A bucket of NaN alone has
+    NaN for min and max. The header:
 
-    - `series`: `{id, metric, context, n, count, exact, rounded, path, offset}` each, `metric` being the name asked for,
-      `count` the points it stands for and `offset` the bytes from the end of the header to its first array;
+    - `series`: `{id, metric, context, n, count, exact, rounded, path, x_offset, offset}` each, `metric` being the name
+      asked for, `count` the points it stands for, `x_offset` the bytes from the end of the header to its `x`, and
+      `offset` those to the first of its own arrays;
     - `x`, `metrics`: as asked;
     - `missing`: the ids that have no such series, or are no experiments;
     - `damaged`: `{id: message}` of what cannot be read.
@@ -84,7 +87,7 @@ def points(
     """
     if len(metrics := list(dict.fromkeys(metric))) > _MOST_METRICS:
         raise InputError(f"{len(metrics):,} metrics are asked for at once; at most {_MOST_METRICS} are allowed")
-    asked = _Asked(_few(names_in(ids)), metrics, context, n, x, from_, to)
+    asked = _Asked(_few(names_in(ids)), metrics, context, n, x, from_, to, ("times",) * times)
     if (unchanged := _unchanged(request, store, asked)) is not None:
         return unchanged
     found = _gather(store, asked)
@@ -94,7 +97,9 @@ def points(
         | ({"path": True} if line.path else {})
         for one, name, line in found.lines
     ]
-    arrays = [(line.x, line.low, line.high, line.last, line.times_ms) for _, _, line in found.lines]
+    arrays = [
+        (line.x, line.low, line.high, line.last, *((line.times_ms,) if times else ())) for _, _, line in found.lines
+    ]
     return _answer(asked, found, series, arrays)
 
 
@@ -118,8 +123,8 @@ def bands(
     all members have points at the same x, the values there are taken as they are; else they are interpolated, never
     beyond a member's ends. NaN and infinities are no values.
 
-    The body is laid out as that of `/points`; the five arrays of a series are `x`, `low`, `high`, `mean` and `members`
-    (how many have a value there). In the header a series is `{group, n, members, exact, ids, offset}`, `group` being
+    The body is laid out as that of `/points`; a series' own arrays are `low`, `high`, `mean` and `members` (how many
+    have a value there). In the header a series is `{group, n, members, exact, ids, x_offset, offset}`, `group` being
     its position in `groups`, `members` how many have the metric, `exact` that every x of theirs is there, and `ids`
     theirs. `from` and `to` are as for `/points`; close to them some members may not count.
     """
@@ -257,19 +262,27 @@ def encode(header: dict[str, Any], series: list[dict[str, Any]], arrays: Sequenc
 
     Args:
         header: of it, without the series.
-        series: what the header says of each; ``n`` must be there, ``offset`` is added.
-        arrays: five of length n for each series, of any kind of number.
+        series: what the header says of each; ``n`` must be there, ``x_offset`` and ``offset`` are added.
+        arrays: x, float64, and other arrays of length n of each series, of any kind of number.
     """
     import numpy as np
 
-    sizes = [sum(len(array) for array in five) * 8 for five in arrays]
-    for told, offset in zip(series, accumulate(sizes, initial=0), strict=False):
-        told["offset"] = offset
+    flat = []
+    places: dict[bytes, int] = {}
+    at = 0
+    for told, (x, *own) in zip(series, arrays, strict=True):
+        key = x.tobytes()
+        if key not in places:
+            places[key] = at
+            flat.append(x)
+            at += len(key)
+        told["x_offset"], told["offset"] = places[key], at
+        flat += own
+        at += 8 * len(x) * len(own)
     head = json.dumps({"series": series, **header}, ensure_ascii=False, separators=(",", ":")).encode(
         errors="backslashreplace"
     )
     head += b" " * (-len(head) % 8)
-    flat = [array for five in arrays for array in five]
     numbers = np.concatenate([np.empty(0), *flat], dtype="<f8", casting="unsafe")
     return b"".join((_MAGIC, len(head).to_bytes(4, "little"), head, numbers.data))
 

@@ -5,7 +5,7 @@ import { Queue } from "./queue";
 
 const none = new Float64Array();
 const line = (id: string, metric: string): Points & { metric: string } => {
-  return { id, metric, context: "", count: 0, exact: true, x: none, min: none, max: none, last: none, timeMs: none };
+  return { id, metric, context: "", count: 0, exact: true, x: none, min: none, max: none, last: none };
 };
 const rest = (ids = ["a", "b"], n = 100): Rest => ({ ids, context: "", n, x: "step" });
 

@@ -117,7 +117,7 @@ describe("queue", () => {
 
 function points(id: string, context: string): Points {
   const f = Float64Array.of(0, 1);
-  return { id, context, count: 2, exact: true, x: f, min: f, max: f, last: f, timeMs: f };
+  return { id, context, count: 2, exact: true, x: f, min: f, max: f, last: f };
 }
 const look = { theme: "light", names: new Map([["exp_001", "base"]]), smoothing: "ema", strength: 0 } as const;
 
