@@ -48,7 +48,9 @@ def listen(host: str, port: int | None) -> socket.socket:
         raise InputError(f"--host {host} --port {port}: {error}") from None
     last: OSError | None = None
     for attempt in range(PORT, PORT + _TRIES) if port is None else (port,):
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        # Told that it is TCP, asyncio sends what is written at once. Otherwise the body of an answer waits until the
+        # client has confirmed the head: 40 ms.
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((address[0], attempt, *address[2:]))
