@@ -40,7 +40,7 @@ TITLES = {
     "charts": f"{METRICS} charts × {CHARTED} experiments × {POINTS:,} points",
     "names": f"One experiment of {NAMES:,} metric names",
     "live": "A point logged by another process",
-    "memory": "An hour of an update a second, its clock thirty times as fast",
+    "memory": "An hour of points, each drawn before the next comes, on a clock thirty times as fast",
 }
 
 
