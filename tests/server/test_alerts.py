@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import math
+import os
 import sys
 import threading
 from pathlib import Path
@@ -185,12 +186,29 @@ def test_of_several_servers_one_sends(tmp_path):
             thread.join()
     wanted = sorted([*(f"alert {number}" for number in range(5)), "large"])
     assert sorted(said.read_text().split("\n")[:-1]) == wanted
+    assert sorted(alert["title"] for alert in exp.info.alerts) == wanted  # and one wrote down what a rule found
     for _, _, told in servers:  # open pages are told by the server that they are of
         assert sorted(data["title"] for _, data in told.events) == wanted
     _, late, _ = watcher(tmp_path)
     late._idle_ms = 0  # as if it had not looked for long
     late.look()
     assert len(said.read_text().split()) == len(" ".join(wanted).split())
+
+
+def test_what_was_sent_long_ago_is_forgotten(tmp_path):
+    teller(tmp_path)
+    sent = tmp_path / ".frameworm" / "sent"
+    with begun(tmp_path) as exp:
+        exp.alert("look")
+    _, first, _ = watcher(tmp_path)
+    first._idle_ms = 0
+    first.look()
+    (kept,) = sent.iterdir()
+    (sent / "old").touch()
+    os.utime(sent / "old", (0, 0))
+    _, second, _ = watcher(tmp_path)
+    second.look()
+    assert list(sent.iterdir()) == [kept]
 
 
 def test_what_a_server_died_of_sending_is_sent_no_more(tmp_path):

@@ -6,12 +6,15 @@ it is only known while this runs.
 
 Of several servers of a root one sends an alert on: the first to make its file in ``.frameworm/sent``. It does so before
 it sends, so an alert goes out at most once; if the server dies in between, it is in the record and on the page alone.
-Where that file cannot be made, each server sends: twice is better than never.
+Where that file cannot be made, each server sends: twice is better than never. A server that starts removes the files
+of alerts that are too old to be looked at. While one applies the rules it has a lock on ``.frameworm``, so that the
+next finds what it wrote.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import logging
@@ -20,6 +23,7 @@ import subprocess
 import threading
 import time
 import urllib.request
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -31,7 +35,7 @@ from frameworm.experiment.server.store import Opened, ReadOnlyError, Store
 from frameworm.experiment.storage.folder import HIDDEN, RULES_NAME, id_of
 
 if TYPE_CHECKING:
-    from frameworm.experiment.query.rules import Rules
+    from frameworm.experiment.query.rules import Found, Rules
     from frameworm.experiment.storage.catalog import Catalog
 
 LOOK_S = 2.0
@@ -40,6 +44,8 @@ SENT = "sent"
 _TIMEOUT_S = 10.0
 _LOOKED_BACK_MS = 3_600_000
 """Clocks of machines differ: an alert of another machine may come with a time in the past."""
+_KEPT_S = 48 * _LOOKED_BACK_MS / 1000
+"""How long it is remembered that an alert was sent."""
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +107,7 @@ class Alerts:
         except ConfigError as error:
             rules, trouble = Rules(), str(error)
         if self._seen is None:
+            self._forget_sent()
             self._seen = {_key(alert) for alert in self._recent() if alert["time_ms"] < self._idle_ms}
         new = self._apply(rules)
         for alert in self._recent():
@@ -123,29 +130,54 @@ class Alerts:
         """Write down what has come true; return what cannot be written."""
         if not rules.rules:
             return []
-        from frameworm.experiment.keeping.edit import edit
         from frameworm.experiment.query.rules import came_true
 
         now_ms = time.time_ns() // 1_000_000
+        with self._alone():
+            found = self._store.ask(lambda catalog: came_true(catalog, rules.rules, self._since_ms, now_ms))
+            unwritten = self._write_down(found, now_ms)
+        self.unwritten += unwritten
+        return unwritten
+
+    def _write_down(self, found: Iterable[Found], now_ms: int) -> list[dict[str, Any]]:
+        from frameworm.experiment.keeping.edit import edit
+
         unwritten = []
-        for found in self._store.ask(lambda catalog: came_true(catalog, rules.rules, self._since_ms, now_ms)):
-            if (found.number, found.rule.name) in self._told:
+        for one in found:
+            if (one.number, one.rule.name) in self._told:
                 continue
-            self._told.add((found.number, found.rule.name))
+            self._told.add((one.number, one.rule.name))
             about: dict[str, Any] = {
-                "title": found.rule.name,
-                "text": found.text,
-                "level": found.rule.level,
-                "rule": found.rule.name,
+                "title": one.rule.name,
+                "text": one.text,
+                "level": one.rule.level,
+                "rule": one.rule.name,
             }
             try:
                 self._store.check_writable()
-                edit(self._store.root / found.folder, {"type": "alert", **about})
+                edit(self._store.root / one.folder, {"type": "alert", **about})
             except ExperimentError:
-                about |= {"experiment_id": id_of(found.number), "name": found.folder, "time_ms": now_ms, "position": -1}
+                about |= {"experiment_id": id_of(one.number), "name": one.folder, "time_ms": now_ms, "position": -1}
                 unwritten.append(about)
-        self.unwritten += unwritten
         return unwritten
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other servers of the root from applying rules meanwhile, where the file system can."""
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(OSError):
+                folder = os.open(self._store.root / HIDDEN, os.O_RDONLY)
+                held.callback(os.close, folder)
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+
+    def _forget_sent(self) -> None:
+        """Remove the files of alerts that no server looks at any more."""
+        before_s = time.time() - _KEPT_S
+        with contextlib.suppress(OSError), os.scandir(self._store.root / HIDDEN / SENT) as files:
+            for file in files:
+                if file.stat().st_mtime < before_s:
+                    os.unlink(file)
 
     def _claimed(self, alert: dict[str, Any]) -> bool:
         """Return whether this server is the one to send an alert."""
