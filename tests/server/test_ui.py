@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -131,6 +133,20 @@ def test_it_serves_until_it_is_told_to_stop(start: Start, own_root: Path, number
     assert (server.process.returncode, out, err) == (0, "", "")
     followed.close()
     assert followed.ended
+
+
+def test_a_question_that_takes_long_is_let_go_without_a_word(start: Start, own_root: Path) -> None:
+    server = start(own_root)
+    assert server.get("/api/v1/store")[0] == 200
+    with contextlib.closing(sqlite3.connect(own_root / "experiments.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        connection = http.client.HTTPConnection(server.netloc, timeout=PATIENCE_S)
+        connection.request("GET", "/api/v1/experiments")
+        time.sleep(0.5)
+        server.process.terminate()
+        out, err = server.process.communicate(timeout=PATIENCE_S)
+        connection.close()
+    assert (server.process.returncode, out, err) == (0, "", "")
 
 
 def test_a_signal_is_not_handled_while_the_server_holds_a_lock(own_root: Path) -> None:
