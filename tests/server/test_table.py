@@ -260,3 +260,31 @@ def test_the_page_and_the_manager_agree(client: TestClient, root: Path) -> None:
     query = "metrics.loss.min < 1 or 'good' in tags"
     frame = ExperimentManager(root).search_experiments(query)
     assert [f"exp_{number:03d}" for number in ids(client, q=query)] == frame["experiment_id"].tolist()
+
+
+def test_the_first_rows_are_the_same_before_the_catalog_is_opened(serving: Serving, own_root: Path) -> None:
+    ExperimentManager(own_root).list_rows()
+    client = serving(own_root)
+    store = client.app.state.store
+    first = page(client, limit=3)
+    assert store._manager is None and store.wanted.is_set()
+    assert page(client, columns="name", limit=0)["total"] == 4
+    assert store._manager is not None
+    assert page(client, limit=3) == first
+    assert first["next"] is not None
+    assert page(client, limit=3, cursor=first["next"])["rows"][0]["experiment_id"] == "exp_001"
+    for parameters in (
+        {"offset": 1},
+        {"archived": True},
+        {"project": "digits"},
+        {"sort": "name"},
+        {"q": "config.lr < 1"},
+    ):
+        assert page(serving(own_root), **parameters) == page(client, **parameters)
+
+
+def test_a_first_page_tells_what_was_recorded_since_the_catalog_was_written(serving: Serving, own_root: Path) -> None:
+    ExperimentManager(own_root).list_rows()
+    with Experiment(name="new", root_dir=own_root, capture_console=False, system_metrics_s=0):
+        assert page(serving(own_root))["rows"][0]["status"] == "running"
+    assert page(serving(own_root))["rows"][0]["status"] == "completed"

@@ -15,12 +15,11 @@ import sqlalchemy as sa
 
 from frameworm.experiment.errors import FramewormWarning, StoreError
 from frameworm.experiment.keeping.findings import Finding, Severity
-from frameworm.experiment.query.sync import fingerprint, sync
+from frameworm.experiment.query.sync import sync
 from frameworm.experiment.storage.catalog import Catalog, KnownFolders
-from frameworm.experiment.storage.folder import CATALOG_NAME
+from frameworm.experiment.storage.folder import CATALOG_NAME, SCHEMA_VERSION, fingerprint
 from frameworm.experiment.storage.schema import (
     DETAILS,
-    SCHEMA_VERSION,
     Entry,
     add_rows,
     experiments,

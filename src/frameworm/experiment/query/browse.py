@@ -7,7 +7,6 @@ as ``metrics.loss``, ``metrics.loss.min``, ``metrics.loss@val.min``.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -19,12 +18,10 @@ from frameworm.experiment.errors import InputError
 from frameworm.experiment.model import NO_EPOCH, SYSTEM_CONTEXT
 from frameworm.experiment.query.conditions import FIELDS, Condition, MetricRef, resolve_metric, tag_condition
 from frameworm.experiment.query.filters import parse_query
+from frameworm.experiment.query.glance import ARCHIVED, ROW_FIELDS, file_version
 from frameworm.experiment.storage.catalog import Catalog
 from frameworm.experiment.storage.folder import id_of
 from frameworm.experiment.storage.schema import experiments, params, series
-
-ARCHIVED = "archived"
-"""The tag of experiments that are left out unless asked for."""
 
 MOST_SORTS = 8
 MOST_COLUMNS = 200
@@ -183,14 +180,13 @@ def rows_of(catalog: Catalog, numbers: Sequence[int], columns: Sequence[str]) ->
         InputError: there is no such column, or there are too many.
     """
     e = experiments.c
-    about = (e.experiment_id, e.uid, e.name, e.status, e.project, e.created_ms, e.updated_ms, e.duration_s)
-    statement = sa.select(e.number, *about, e.tag_list)
+    statement = sa.select(e.number, *(e[name] for name in ROW_FIELDS), e.tag_list)
     found = {row.number: row for row in catalog.rows_for(statement, e.number, numbers)}
     values = values_of(catalog, list(found), columns)
     progress = _progress(catalog, [number for number, row in found.items() if row.status == "running"])
     return [
         {
-            **{column.name: getattr(row, column.name) for column in about},
+            **{name: getattr(row, name) for name in ROW_FIELDS},
             "tags": load_json(row.tag_list),
             "progress": progress.get(number),
             "values": [column.get(number) for column in values],
@@ -494,7 +490,4 @@ def version_of(catalog: Catalog) -> str:
     if not catalog.persistent:
         changes = catalog.columns(sa.select(sa.func.total_changes()))[0][0]
         return f"memory-{id(catalog):x}-{changes:x}"
-    with open(catalog.path, "rb", buffering=0) as file:
-        # SQLite counts in its header how often the file was changed; a file made anew has another inode.
-        count = int.from_bytes(file.read(28)[24:28], "big")
-        return f"{os.fstat(file.fileno()).st_ino:x}-{count:x}"
+    return file_version(catalog.path)

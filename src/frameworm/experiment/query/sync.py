@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 from frameworm.experiment.errors import FramewormWarning, StoreError, StoreNotFoundError
 from frameworm.experiment.recording.liveness import is_alive
 from frameworm.experiment.storage.catalog import Catalog
-from frameworm.experiment.storage.folder import LOGS, experiment_folders, id_of, number_of
+from frameworm.experiment.storage.folder import experiment_folders, fingerprint, id_of, number_of
 from frameworm.experiment.storage.schema import Entry, is_stale
 
 _BATCH = 500
@@ -215,20 +214,6 @@ def read_entry(folder: Path) -> Entry | None:
         info = replace(info, experiment_id=id_of(number))
     stale = is_stale(info)
     return Entry(info, summaries, stale, mark if stale else "")
-
-
-def fingerprint(folder: Path) -> str:
-    """Return a text that changes whenever a journal or segment of the folder does."""
-    try:
-        with os.scandir(folder / LOGS) as files:
-            found = sorted(
-                (file.name, (stat := file.stat()).st_size, stat.st_mtime_ns)
-                for file in files
-                if file.name.startswith(("journal-", "metrics-"))
-            )
-    except OSError:
-        return ""
-    return hashlib.blake2b(repr(found).encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 def _changed(watch: Watch, folder: Path, status: str, known: str) -> bool:

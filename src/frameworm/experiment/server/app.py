@@ -23,7 +23,7 @@ from frameworm.experiment.server.store import Store
 
 API = "/api/v1"
 
-ROUTERS = ("table", "edits", "live", "points", "experiment", "logs", "files", "compare", "media", "alerts")
+ROUTERS = ("table", "live", "alerts", "edits", "points", "experiment", "logs", "files", "compare", "media")
 """The modules whose ``router`` is served under ``/api/v1``."""
 
 _ABOUT = """\

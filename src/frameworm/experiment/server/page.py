@@ -64,6 +64,8 @@ async def page(path: str, store: Opened) -> Response:
         return Response(file.read_bytes(), media_type=kind, headers={"Cache-Control": caching})
     if path.startswith("assets/") or "\0" in path or ".." in path.split("/"):
         return error_answer(404, "not_found", f"there is no file /{path}")
+    if path:  # to begin with, the table asks for its first rows alone
+        store.wanted.set()
     if path.startswith(_CHARTED) and _READERS not in sys.modules:
         # With NumPy, 0.1 s, while the browser loads the page and does not yet ask for points.
         threading.Thread(target=importlib.import_module, args=(_READERS,), daemon=True).start()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 from fastapi import Depends, Request
 
 from frameworm.experiment.errors import ExperimentNotFoundError, StateError, StoreError
+from frameworm.experiment.query.glance import Glance, glance
 from frameworm.experiment.storage.folder import CATALOG_NAME
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Store:
     Attributes:
         root: the folder of experiments, absolute; it may not be there yet.
         static: the folder of the built page, or None if there is none.
+        wanted: set once more is about to be asked than files of the page and the first rows.
     """
 
     def __init__(self, root: Path, *, read_only: bool | None = None, static: Path | None = None) -> None:
@@ -58,6 +60,7 @@ class Store:
         self.root = root.absolute()
         self._read_only = read_only
         self._static = static
+        self.wanted = threading.Event()
         self._manager: ExperimentManager | None = None
         self._readers: OrderedDict[str, _Held] = OrderedDict()
         self._files = self._bytes = 0
@@ -96,12 +99,19 @@ class Store:
             self._manager = ExperimentManager(self.root)
         return self._manager
 
+    def first_rows(self, limit: int) -> Glance | None:
+        """Return the first rows of everything as long as the catalog was not opened, and need not be for them."""
+        found = glance(self.root, limit) if self._manager is None else None
+        self.wanted.set()
+        return found
+
     def ask(self, question: Callable[[Catalog], _T]) -> _T:
         """Put a question to the up-to-date catalog.
 
         Raises:
             StoreNotFoundError: there is no such folder, yet.
         """
+        self.wanted.set()
         asked = time.monotonic()
         with self._syncing:  # one at a time: a page asks for five things at once, and the first look reads every folder
             if self._synced < asked:

@@ -122,11 +122,15 @@ def experiments(
     `progress` is `{step, epoch}` of one that runs, `values` are in the order of `columns`. The newest come first;
     what a row does not have is sorted last both ways. `next` is null on the last page.
     """
-    from frameworm.experiment.query.browse import conditions_of, ordered, part_of, rows_of, version_of
-
     names, order, after = names_in(columns), names_in(sort), _after(cursor)
+    if not (q or order or names or offset or cursor or archived) and project is None:
+        first = store.first_rows(limit)
+        if first is not None:
+            return Json(_page(first.version, first.total, 0, first.numbers, first.rows))
 
     def ask(catalog: Catalog) -> dict[str, Any]:
+        from frameworm.experiment.query.browse import conditions_of, ordered, part_of, rows_of, version_of
+
         version = version_of(catalog)
         conditions = conditions_of(catalog, q, archived=archived, project=project)
         start = offset
@@ -135,11 +139,15 @@ def experiments(
             numbers = ordered(catalog, conditions, order)
             start = numbers.index(last) + 1 if last in numbers else start
         page, total = part_of(catalog, conditions, order, start, limit)
-        end = start + len(page)
-        following = _cursor(end, page[-1]) if page and end < total else None
-        return {"total": total, "version": version, "rows": rows_of(catalog, page, names), "next": following}
+        return _page(version, total, start, page, rows_of(catalog, page, names))
 
     return Json(_asked(store, ask, {"total": 0, "version": "", "rows": [], "next": None}))
+
+
+def _page(version: str, total: int, start: int, numbers: list[int], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    end = start + len(numbers)
+    following = _cursor(end, numbers[-1]) if numbers and end < total else None
+    return {"total": total, "version": version, "rows": rows, "next": following}
 
 
 def _cursor(offset: int, number: int) -> str:

@@ -27,10 +27,9 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from frameworm.experiment.errors import FramewormWarning, InputError, StoreError, StoreVersionError
 from frameworm.experiment.model import SeriesSummary
-from frameworm.experiment.storage.folder import CATALOG_NAME
+from frameworm.experiment.storage.folder import CATALOG_FORMAT, CATALOG_NAME, SCHEMA_VERSION
 from frameworm.experiment.storage.schema import (
     DETAILS,
-    SCHEMA_VERSION,
     Entry,
     add_rows,
     experiment_number,
@@ -43,7 +42,6 @@ from frameworm.experiment.storage.schema import (
 
 BUSY_TIMEOUT_S = 5.0
 
-_FORMAT = "frameworm catalog"
 _IN_LIMIT = 500
 _VALUE_ERRORS = (0, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH)  # 0: by Python
 
@@ -351,10 +349,10 @@ class Catalog:
             columns = connection.execute(sa.text("SELECT name FROM pragma_table_info('meta')")).scalars().all()
             if set(columns) == {"key", "value"}:
                 about = {key: value for key, value in connection.execute(sa.select(meta.c.key, meta.c.value))}
-        if about.get("format") != _FORMAT and names >= schema.tables.keys():
+        if about.get("format") != CATALOG_FORMAT and names >= schema.tables.keys():
             # Every table of ours is there: what says so was hit, and no other program's database is meant.
             raise CatalogDamageError(f"{self.path} is damaged: it does not say that it is a catalog")
-        if about.get("format") != _FORMAT:
+        if about.get("format") != CATALOG_FORMAT:
             raise StoreError(
                 f"{self.path} is a database of another program (tables: {', '.join(sorted(names)[:5])}). It is "
                 "left as it is: move it away, or choose another root_dir"
@@ -410,7 +408,7 @@ def _is_ours(path: Path) -> bool:
     try:
         with contextlib.closing(_sqlite(path, "ro", BUSY_TIMEOUT_S)) as connection:
             found = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
-            return found is not None and found[0] == _FORMAT
+            return found is not None and found[0] == CATALOG_FORMAT
     except sqlite3.Error:
         return False
 
@@ -423,7 +421,7 @@ def _create_tables(connection: sa.Connection) -> None:
     connection.execute(
         sa.insert(meta),
         [
-            {"key": "format", "value": _FORMAT},
+            {"key": "format", "value": CATALOG_FORMAT},
             {"key": "version", "value": str(SCHEMA_VERSION)},
             {"key": "created_ms", "value": str(time.time_ns() // 1_000_000)},
         ],

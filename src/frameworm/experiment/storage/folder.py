@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 import re
@@ -24,6 +25,10 @@ from frameworm.experiment.model import Artifact, ExperimentInfo, Note
 
 HIDDEN = ".frameworm"
 CATALOG_NAME = "experiments.db"
+CATALOG_FORMAT = "frameworm catalog"
+SCHEMA_VERSION = 4
+"""Of the catalog's tables."""
+
 RULES_NAME = "alerts.yaml"
 CONFIG = "config.yaml"
 METADATA = "metadata.json"
@@ -100,6 +105,20 @@ def not_found(root: Path, missing: list[str], known: list[str]) -> ExperimentNot
         hint = f"it holds {known[0]} to {known[-1]}"
     wanted = ", ".join(missing)
     return ExperimentNotFoundError(f"no experiment {wanted} in {root}; {hint}", tuple(near))
+
+
+def fingerprint(folder: Path) -> str:
+    """Return a text that changes whenever a journal or segment of the folder does."""
+    try:
+        with os.scandir(folder / LOGS) as files:
+            found = sorted(
+                (file.name, (stat := file.stat()).st_size, stat.st_mtime_ns)
+                for file in files
+                if file.name.startswith(("journal-", "metrics-"))
+            )
+    except OSError:
+        return ""
+    return hashlib.blake2b(repr(found).encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 def create_folder(root: Path, name: str, fill: Callable[[str, Path], None]) -> tuple[str, Path]:

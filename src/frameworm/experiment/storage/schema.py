@@ -18,8 +18,6 @@ from frameworm.experiment.errors import InputError
 from frameworm.experiment.model import ENDED, ExperimentInfo, SeriesSummary, default_context
 from frameworm.experiment.storage.folder import id_of, number_of
 
-SCHEMA_VERSION = 4
-
 schema = sa.MetaData()
 _Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
