@@ -83,7 +83,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.torch
 # ------------------------------------------------------------------------------ the page
 # Only when its sources have changed.
 
-WEB_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) $(wildcard web/*.*)
+WEB_SOURCES := $(shell find web/src -type f 2>/dev/null) $(wildcard web/*.*)
 
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' || \

@@ -77,7 +77,7 @@ def built_page(root: Path, tell: Any = print) -> Path:
 def is_fresh(web: Path) -> bool:
     """Whether the page was built after its sources were last changed."""
     built = (web / "dist" / "index.html").stat().st_mtime_ns
-    sources = [*(path for name in ("src", "public") for path in (web / name).rglob("*")), *web.glob("*.*")]
+    sources = [*(web / "src").rglob("*"), *web.glob("*.*")]
     return all(path.stat().st_mtime_ns <= built for path in sources if path.is_file())
 
 

@@ -46,6 +46,7 @@ def test_the_table_needs_no_file_that_the_first_answer_does_not_name(many, visit
     index = page.request.get(many.address).text()
     files = [url.removeprefix(many.address) for url in visitor.requests if "/assets/" in url]
     assert files and all(file in index for file in files)
+    assert all(path.startswith("/assets/") for path in re.findall(r'(?:href|src)="([^"]*)"', index))  # kept for good
     assert len([url for url in visitor.requests if "/api/v1/experiments?offset=0&" in url]) == 1
 
 
