@@ -65,6 +65,23 @@ def test_another_order_is_asked_for_at_once(many, visit) -> None:
     assert [url for url in asked if "/experiments?sort=metrics.loss&" in url] == asked != []
 
 
+def test_a_query_that_is_entered_at_once_is_not_completed(many, visit) -> None:
+    visitor = visit(many)
+    page = visitor.open()
+    grid(page)
+    page.get_by_role("combobox", name="Query").evaluate(
+        """(field) => {
+          field.focus();
+          field.value = "name == 'run 7'";
+          field.dispatchEvent(new InputEvent("input", { bubbles: true }));
+          field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+        }"""
+    )
+    count(page, "1 experiment")
+    page.wait_for_timeout(200)
+    assert not [url for url in visitor.requests if "/complete" in url]
+
+
 def test_columns_are_looked_for_once_the_rows_are_there(many, visit) -> None:
     visitor = visit(many)
     page = visitor.open("/alerts")
