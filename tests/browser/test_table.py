@@ -35,6 +35,10 @@ def test_rows_beyond_the_screen_come_as_it_is_scrolled(many, visit) -> None:
     expect(table).to_have_attribute("aria-rowcount", "1001")
     assert names(page)[0] == "run 1000"
     assert table.get_by_role("row").count() < 100
+    page.wait_for_function(
+        """(table) => table.querySelectorAll("[role=row]").length > table.clientHeight / 34 + 10""",
+        arg=table.element_handle(),
+    )  # some below those that are seen, once these are there
     table.evaluate("(table) => table.scrollTo(0, table.scrollHeight)")
     expect(page.locator("#line-999 a.name")).to_have_text("run 1")
 
