@@ -101,6 +101,21 @@ def test_columns_are_looked_for_once_the_rows_are_there(many, visit) -> None:
     assert len([url for url in visitor.requests if "/columns" in url]) == 1
 
 
+def test_all_else_is_asked_for_once_the_first_rows_are_there(many, visit) -> None:
+    visitor = visit(many)
+    held: list[Route] = []
+    visitor.context.route("**/api/v1/experiments?*", lambda route: held.append(route), times=1)
+    page = visitor.open()
+    expect(page.get_by_role("status", name="Loading the experiments")).to_be_visible()
+    page.wait_for_timeout(300)  # for what must not come
+    assert len(held) == len([url for url in visitor.requests if "/api/" in url]) == 1
+    held[0].continue_()
+    grid(page)
+    page.get_by_title("metrics.val_loss").wait_for()
+    for path in ("/store", "/alerts?", "/events", "/columns"):
+        assert len([url for url in visitor.requests if f"/api/v1{path}" in url]) == 1, path
+
+
 def test_what_changed_while_the_first_rows_were_on_their_way_is_shown(own_root: Path, serve, visit) -> None:
     visitor = visit(serve(own_root))
 
