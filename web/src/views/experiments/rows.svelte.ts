@@ -21,6 +21,7 @@ export class Rows {
   #params: Params = {};
   #columns: readonly string[] = [];
   #places: ReadonlyMap<string, number> = $state.raw(new Map<string, number>());
+  #ahead = false;
   #first = 0;
   #last = 0;
   #control = new AbortController();
@@ -68,8 +69,12 @@ export class Rows {
     return [...this.#cache.entries()].sort(([a], [b]) => a - b).map(([, row]) => row);
   }
 
-  /** Shows another list, from its first page on, or other columns of the same, once they are there. */
-  ask = (params: Params, columns: readonly string[]): void => {
+  /**
+   * Shows another list, from its first page on, or other columns of the same, once they are there; `ahead`: pages next
+   * to those that are seen are worth to be fetched.
+   */
+  ask = (params: Params, columns: readonly string[], ahead: boolean): void => {
+    this.#ahead = ahead;
     const asked = JSON.stringify(params);
     if (asked === this.#asked) return;
     const { columns: _, ...list } = params;
@@ -137,14 +142,20 @@ export class Rows {
     if (missing) this.#timer = setTimeout(() => this.#fill(), settle);
   };
 
-  #missing(): number[] {
+  /** Seen ones, and where it is worth it one more each way. */
+  #pages(): number[] {
     const pages = pagesOf(this.#first, this.#last, pageSize, this.#total);
-    return pages.filter((page) => !this.#cache.has(page));
+    const seen = (page: number) => page * pageSize < this.#last && (page + 1) * pageSize > this.#first;
+    return this.#ahead ? pages : pages.filter(seen);
+  }
+
+  #missing(): number[] {
+    return this.#pages().filter((page) => !this.#cache.has(page));
   }
 
   #fill(): void {
     if (this.#busy) return;
-    const pages = pagesOf(this.#first, this.#last, pageSize, this.#total);
+    const pages = this.#pages();
     for (const [page, control] of this.#flying) if (!pages.includes(page)) control.abort();
     this.#cache.touch([...pages].reverse());
     for (const page of this.#missing()) if (!this.#flying.has(page)) void this.#fillPage(page);

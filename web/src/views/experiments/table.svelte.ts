@@ -76,7 +76,7 @@ class Table {
       const lasts = view.shown.some((column) => column.id === duration) ? [duration] : [];
       const columns = [...view.asked, ...lasts];
       this.groups.ask({ ...params, by: view.now.groups, columns }, columns);
-    } else this.rows.ask(params, view.asked);
+    } else this.rows.ask(params, view.asked, view.told);
   };
 
   /** Lets the rows of another query come before the address asks for them; null: it will not. */

@@ -42,6 +42,9 @@ class View {
     return layOut(shown, this.infos, this.#grouped);
   });
 
+  /** Whether those are they already, and not just the fields until the others are told. */
+  told: boolean = $derived(this.now.columns !== null || this.#infos !== null);
+
   /** Columns whose values the server is asked for, in the order in which it gives them. */
   asked: readonly string[] = $derived(
     this.shown.map((column) => column.id).filter((id) => !rowFields.has(id) && !id.startsWith("spark.")),
