@@ -14,6 +14,7 @@ import pytest
 
 from frameworm.experiment import Experiment
 from frameworm.experiment.server.delivery import POINTS
+from frameworm.experiment.server.store import Answers
 
 QUIET = {"capture_console": False, "system_metrics_s": 0}
 
@@ -137,12 +138,27 @@ def test_an_unchanged_chart_is_not_read_again(own_root, serving, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("frameworm.experiment.query.panels.read_series", None)  # whoever reads fails
         assert client.get("/api/v1/points", params=params, headers=known).status_code == 304
+        other = client.get("/api/v1/points", params=params)  # one who has not asked before
+        assert other.content == first.content and other.headers["etag"] == first.headers["etag"]
     assert client.get("/api/v1/points", params=params | {"n": 500}, headers=known).status_code == 200
     with Experiment.resume("exp_001", own_root, **QUIET) as exp:
         exp.log_metric("loss", 0.125, step=3)
     again = client.get("/api/v1/points", params=params, headers=known)
     assert again.status_code == 200
+    assert client.get("/api/v1/points", params=params).content == again.content
     assert decode(again.content, 3)[1][0][3].tolist() == [3.0, 1.0, 2.0, 0.125]
+
+
+def test_answers_are_kept_up_to_so_many_bytes():
+    answers = Answers(100)
+    for question in "abc":
+        answers.keep(question, f"tag of {question}", bytes(40))
+    assert answers.get("a") is None and answers.get("c") == ("tag of c", bytes(40))
+    assert answers.get("b") is not None  # asked for again
+    answers.keep("c", "a newer tag", bytes(50))
+    assert answers.get("c") == ("a newer tag", bytes(50)) and answers.get("b") is not None
+    answers.keep("d", "tag of d", bytes(101))
+    assert [answers.get(question) for question in "abcd"] == [None] * 4
 
 
 def test_a_running_experiment_is_told_point_by_point(tmp_path, serving):
@@ -231,8 +247,8 @@ def test_charts_asked_for_again_and_again_open_no_more_files(client):
     ids = "exp_001,exp_002,exp_003,exp_005"
     ask(client, metric="loss", ids=ids)
     before = open_files()
-    for _ in range(3):
-        ask(client, metric="loss", ids=ids)
+    for n in (800, 700, 600):
+        ask(client, metric="loss", ids=ids, n=n)
     assert open_files() <= before
 
 
@@ -241,8 +257,8 @@ def test_readers_are_let_go_where_they_hold_too_much(own_root, serving, monkeypa
     monkeypatch.setattr(f"frameworm.experiment.server.store.{limit}", most)
     client = serving(own_root)
     ids = "exp_001,exp_002,exp_003,exp_005"
-    for _ in range(2):
-        assert len(ask(client, metric="loss", ids=ids)[1]) == 4
+    for n in (800, 700):  # an answer that is kept would not be read again
+        assert len(ask(client, metric="loss", ids=ids, n=n)[1]) == 4
     held = client.app.state.store._readers
     assert 1 <= len(held) <= max(1, most)
     client.app.state.store.manager.delete_experiment(next(iter(held)))

@@ -135,8 +135,8 @@ def _whole(method: str, request: Headers, start: Message, body: Message) -> Mess
     headers = MutableHeaders(raw=start["headers"])
     content, kind = body.get("body", b""), headers.get("content-type", "")
     if method == "GET" and start["status"] == 200 and kind.startswith(_TAGGED):
-        tag = f'W/"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
-        headers.setdefault("etag", tag)
+        tag = headers.get("etag") or f'W/"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+        headers["etag"] = tag
         headers.setdefault("cache-control", "no-cache")
         if tag in request.get("if-none-match", ""):
             start["status"] = 304

@@ -88,8 +88,8 @@ def points(
     if len(metrics := list(dict.fromkeys(metric))) > _MOST_METRICS:
         raise InputError(f"{len(metrics):,} metrics are asked for at once; at most {_MOST_METRICS} are allowed")
     asked = _Asked(_few(names_in(ids)), metrics, context, n, x, from_, to, ("times",) * times)
-    if (unchanged := _unchanged(request, store, asked)) is not None:
-        return unchanged
+    if (known := _known(request, store, asked)) is not None:
+        return known
     found = _gather(store, asked)
     series = [
         {"id": one, "metric": name, "context": line.context, "n": len(line.x), "count": line.count, "exact": line.exact}
@@ -100,7 +100,7 @@ def points(
     arrays = [
         (line.x, line.low, line.high, line.last, *((line.times_ms,) if times else ())) for _, _, line in found.lines
     ]
-    return _answer(asked, found, series, arrays)
+    return _answer(store, asked, found, series, arrays)
 
 
 @router.get("/bands", response_class=Response, responses=_BINARY)  # type: ignore[arg-type]
@@ -133,8 +133,8 @@ def bands(
     chosen = _groups(groups)
     every = _few(one for group in chosen for one in group)
     asked = _Asked(every, [metric], context, n, x, from_, to, (error, groups))
-    if (unchanged := _unchanged(request, store, asked)) is not None:
-        return unchanged
+    if (known := _known(request, store, asked)) is not None:
+        return known
     found = _gather(store, asked, paths=False)
     lines = {one: line for one, _, line in reversed(found.lines)}  # the first context of each
     series, arrays = [], []
@@ -146,7 +146,7 @@ def bands(
             about = {"group": number, "n": len(band.x), "members": len(members), "exact": exact, "ids": members}
             series.append(about)
             arrays.append(tuple(band))
-    return _answer(asked, found, series, arrays)
+    return _answer(store, asked, found, series, arrays)
 
 
 # ------------------------------------------------------------------------------------------ what is asked
@@ -287,20 +287,26 @@ def encode(header: dict[str, Any], series: list[dict[str, Any]], arrays: Sequenc
     return b"".join((_MAGIC, len(head).to_bytes(4, "little"), head, numbers.data))
 
 
-def _answer(asked: _Asked, found: _Found, series: list[dict[str, Any]], arrays: Sequence[Sequence[Any]]) -> Response:
+def _answer(
+    store: Store, asked: _Asked, found: _Found, series: list[dict[str, Any]], arrays: Sequence[Sequence[Any]]
+) -> Response:
     header: dict[str, Any] = {"x": asked.x, "metrics": asked.metrics, "missing": found.missing}
     if found.damaged:
         header["damaged"] = found.damaged
-    return Response(encode(header, series, arrays), media_type=POINTS, headers=_headers(_tag(asked, found.marks)))
+    body, tag = encode(header, series, arrays), _tag(asked, found.marks)
+    if not found.damaged:
+        store.answers.keep(repr(asked), tag, body)
+    return Response(body, media_type=POINTS, headers=_headers(tag))
 
 
 # ------------------------------------------------------------------------------------------ asked once more
 
 
-def _unchanged(request: Request, store: Store, asked: _Asked) -> Response | None:
-    """Return the answer for whoever has the newest one already; nothing is read for it but what was appended."""
-    known = request.headers.get("if-none-match", "")
-    if not known:
+def _known(request: Request, store: Store, asked: _Asked) -> Response | None:
+    """Return the answer that the client has already, or the server; nothing is read for it but what was appended."""
+    theirs = request.headers.get("if-none-match", "")
+    ours = store.answers.get(repr(asked))
+    if not theirs and ours is None:
         return None
     marks: list[object] = []
     located = store.locate(asked.ids)
@@ -313,7 +319,11 @@ def _unchanged(request: Request, store: Store, asked: _Asked) -> Response | None
         except (DamageError, StoreError):
             return None
     tag = _tag(asked, marks)
-    return Response(status_code=304, headers=_headers(tag)) if tag in known else None
+    if tag in theirs:
+        return Response(status_code=304, headers=_headers(tag))
+    if ours is not None and ours[0] == tag:
+        return Response(ours[1], media_type=POINTS, headers=_headers(tag))
+    return None
 
 
 def _tag(asked: _Asked, marks: list[object]) -> str:

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -36,6 +36,10 @@ _REST = 20
 """A copy of the catalog is made again after so many times what making it took, at the earliest."""
 
 
+_ANSWERS = 32 << 20
+"""Bytes of answers kept at most: twenty charts of a hundred lines are 5 MB."""
+
+
 class ReadOnlyError(StateError):
     """The root is shown, and not to be changed."""
 
@@ -47,6 +51,7 @@ class Store:
         root: the folder of experiments, absolute; it may not be there yet.
         static: the folder of the built page, or None if there is none.
         wanted: set once more is about to be asked than files of the page and the first rows.
+        answers: what was given lately.
     """
 
     def __init__(self, root: Path, *, read_only: bool | None = None, static: Path | None = None) -> None:
@@ -67,6 +72,7 @@ class Store:
         self._lock = threading.Lock()
         self._syncing = threading.Lock()
         self._synced = -math.inf
+        self.answers = Answers(_ANSWERS)
         self._copied: tuple[int, ...] | None = None
         self._copy_again = 0.0
 
@@ -235,6 +241,35 @@ class Store:
             return {one: self.root / folders[number] for one, number in numbers.items() if number in folders}
 
         return self.ask(ask)
+
+
+class Answers:
+    """The newest answer to each question asked lately, with its tag. Any thread may call anything."""
+
+    def __init__(self, most: int) -> None:
+        """Keep at most so many bytes."""
+        self._most = most
+        self._kept: OrderedDict[Hashable, tuple[str, bytes]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, question: Hashable) -> tuple[str, bytes] | None:
+        """Return tag and bytes of an answer, if they are kept."""
+        with self._lock:
+            if question in self._kept:
+                self._kept.move_to_end(question)
+            return self._kept.get(question)
+
+    def keep(self, question: Hashable, tag: str, answer: bytes) -> None:
+        """Keep an answer instead of the one before it, and let those go that were not asked for the longest."""
+        with self._lock:
+            if question in self._kept:
+                self._bytes -= len(self._kept.pop(question)[1])
+            self._kept[question] = tag, answer
+            self._bytes += len(answer)
+            while self._bytes > self._most:
+                _, (_, gone) = self._kept.popitem(last=False)
+                self._bytes -= len(gone)
 
 
 def _mark(path: Path) -> tuple[int, ...]:
