@@ -61,6 +61,19 @@ def test_files_are_sent_and_every_address_of_the_page_is_the_page(serving: Servi
     assert client.get("/api/gone").json()["error"]["code"] == "not_found"
 
 
+def test_the_browser_hears_early_of_the_files_that_an_address_needs(serving: Serving, root: Path, built: Path) -> None:
+    for name in ("ComparePage-d.js", "ComparePage-e.css", "ChartsPanel-f.js", "AlertsPage-g.js"):
+        (built / "assets" / name).write_text("1")
+    client = serving(root, static=built)
+    scripts = ["index-abc.js", "ComparePage-d.js", "ChartsPanel-f.js"]
+    links = [f"</assets/{name}>; rel=modulepreload" for name in scripts]
+    style = "</assets/ComparePage-e.css>; rel=preload; as=style; crossorigin"
+    assert "link" not in client.get("/").headers
+    assert client.get("/compare?ids=exp_001").headers["link"] == ", ".join([*links[:2], style])
+    assert client.get("/compare?ids=exp_001&tab=charts").headers["link"] == ", ".join([*links, style])
+    assert "ChartsPanel" in client.get("/experiments/exp_001/charts").headers["link"]
+
+
 @pytest.mark.parametrize(
     "path",
     [

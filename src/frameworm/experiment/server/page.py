@@ -6,6 +6,7 @@ import importlib
 import mimetypes
 import sys
 import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -32,6 +33,11 @@ _NOT_BUILT = """<!doctype html>
 _CHARTED = ("compare", "experiments/")
 """How addresses begin of which the page asks for points."""
 
+_VIEWS = {"compare": "ComparePage", "experiments/": "ExperimentPage", "alerts": "AlertsPage"}
+"""The files that come with an address, by how it begins. The browser would hear of them once it runs the page."""
+_CHARTS = "ChartsPanel"
+_ALWAYS = ("index", "common")
+
 _READERS = "frameworm.experiment.query.panels"
 
 router = APIRouter(include_in_schema=False)
@@ -47,7 +53,7 @@ register_url_convertor("outside_api", _OutsideApi())
 
 
 @router.get("/{path:outside_api}")
-async def page(path: str, store: Opened) -> Response:
+async def page(path: str, store: Opened, tab: str = "") -> Response:
     """Return a file of the page; ``index.html`` for the addresses that the page itself tells apart.
 
     On the event loop: while the first look through the folders keeps Python busy, a thread for each of these small
@@ -69,13 +75,27 @@ async def page(path: str, store: Opened) -> Response:
     if path.startswith(_CHARTED) and _READERS not in sys.modules:
         # With NumPy, 0.1 s, while the browser loads the page and does not yet ask for points.
         threading.Thread(target=importlib.import_module, args=(_READERS,), daemon=True).start()
-    return Response((folder / "index.html").read_bytes(), media_type="text/html")
+    views = [view for begin, view in _VIEWS.items() if path.startswith(begin)]
+    if views and (tab == "charts" or path.endswith("/charts")):
+        views.append(_CHARTS)
+    headers = {"Link": ", ".join(_early(folder, views))} if views else {}
+    return Response((folder / "index.html").read_bytes(), media_type="text/html", headers=headers)
 
 
 @missing.get("/{path:path}")
 async def missing_address(path: str) -> Response:
     """Say that the API has no such address."""
     return error_answer(404, "not_found", f"there is no /{path}; /api/docs lists what there is")
+
+
+def _early(folder: Path, views: Sequence[str]) -> Iterator[str]:
+    """Yield links to the files of the page and of some of its views, in the order they are needed."""
+    files = sorted((folder / "assets").glob("*-*.*"))
+    for suffix, how in ((".js", "rel=modulepreload"), (".css", "rel=preload; as=style; crossorigin")):
+        for part in (*_ALWAYS, *views):
+            for file in files:
+                if file.suffix == suffix and file.name.startswith(f"{part}-"):
+                    yield f"</assets/{file.name}>; {how}"
 
 
 def _inside(folder: Path, path: str) -> Path | None:
