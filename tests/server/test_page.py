@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.routing import Match
@@ -72,6 +74,16 @@ def test_the_browser_hears_early_of_the_files_that_an_address_needs(serving: Ser
     assert client.get("/compare?ids=exp_001").headers["link"] == ", ".join([*links[:2], style])
     assert client.get("/compare?ids=exp_001&tab=charts").headers["link"] == ", ".join([*links, style])
     assert "ChartsPanel" in client.get("/experiments/exp_001/charts").headers["link"]
+
+
+def test_experiments_are_opened_while_the_browser_loads_their_charts(serving: Serving, root: Path, built: Path) -> None:
+    client = serving(root, static=built)
+    app: Any = client.app
+    assert client.get("/compare?ids=exp_001,exp_002,exp_999,[,../x&tab=charts").status_code == 200
+    for thread in threading.enumerate():
+        if thread.name == "prepare":
+            thread.join(60)
+    assert set(app.state.store._readers) == {"exp_001", "exp_002"}
 
 
 @pytest.mark.parametrize(

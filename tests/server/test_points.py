@@ -266,10 +266,14 @@ def test_readers_are_let_go_where_they_hold_too_much(own_root, serving, monkeypa
 
 
 def test_a_chart_of_many_looks_up_their_folders_at_once(root, serving, monkeypatch):
+    ids = "exp_001,exp_002,exp_003,exp_005"
+    known = serving(root).get("/api/v1/compare", params={"ids": ids}).json()["experiments"]
     client = serving(root)
     store, questions = client.app.state.store, []
     monkeypatch.setattr(store, "ask", lambda question, ask=store.ask: questions.append(question) or ask(question))
-    assert len(ask(client, metric="loss", ids="exp_001,exp_002,exp_003,exp_005")[1]) == 4
+    assert len(ask(client, metric="loss", ids=ids)[1]) == 4
+    assert not questions  # the names of folders tell
+    assert len(ask(client, metric="loss", ids=",".join(one["uid"] for one in known))[1]) == 4
     assert len(questions) == 1
 
 

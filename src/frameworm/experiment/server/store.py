@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from fastapi import Depends, Request
 
-from frameworm.experiment.errors import ExperimentNotFoundError, StateError, StoreError
+from frameworm.experiment.errors import DamageError, ExperimentNotFoundError, StateError, StoreError
 from frameworm.experiment.query.glance import Glance, glance
-from frameworm.experiment.storage.folder import CATALOG_NAME
+from frameworm.experiment.storage.folder import CATALOG_NAME, experiment_folders, id_of, number_of
 
 if TYPE_CHECKING:
     from frameworm.experiment.manager import ExperimentManager
@@ -179,16 +179,29 @@ class Store:
     def locate(self, ids: Iterable[str]) -> dict[str, Path]:
         """Return the folders of experiments that are about to be read for the first time, for ``reading``.
 
-        The catalog takes 5 ms to tell of one, and of a hundred. What it does not know is left out.
+        Ids are told by the names of folders, so that charts do not wait for the catalog, which reads every folder at
+        first; uids by the catalog, which takes 5 ms for one, and for a hundred. Who is not known is left out.
         """
         with self._lock:
             unknown = [one for one in ids if (held := self._readers.get(one)) is None or held.reader is None]
         if len(unknown) < 2:
             return {}
         try:
-            return self._lookup(unknown)
+            names = experiment_folders(self.root)
+            by_id = {id_of(number): self.root / name for name, number in sorted(names.items(), reverse=True)}
+            found = {one: by_id[one] for one in unknown if one in by_id}
+            uids = [one for one in unknown if number_of(one) is None]
+            return found | (self._lookup(uids) if uids else {})
         except StoreError:  # told of each experiment as it is read
             return {}
+
+    def prepare(self, ids: Sequence[str]) -> None:
+        """Open readers of experiments that are going to be asked for."""
+        located = self.locate(ids)
+        for one in ids:
+            if one in located:
+                with contextlib.suppress(StoreError, DamageError, OSError), self.reading(one, located) as reader:
+                    reader.metrics()
 
     def _weigh(self, experiment_id: str, held: _Held) -> None:
         """Take account of what a reader holds by now, and let those go that were not asked for the longest."""
