@@ -6,6 +6,7 @@ import { PageCache, pagesOf } from "./pageCache";
 const pageSize = 100;
 const mostPages = 60;
 const settle = 30;
+const rest = 300;
 
 /** The rows of a long list, fetched in pages as they come into view. What was shown stays until the new is there. */
 export class Rows {
@@ -133,21 +134,22 @@ export class Rows {
     this.#busy = false;
   }
 
-  /** Fetches what is missing of these rows, once the scrolling settles. */
+  /** Fetches what is missing of these rows, once the scrolling settles, and pages next to them once it rests. */
   want = (first: number, last: number): void => {
     this.#first = first;
     this.#last = last;
     clearTimeout(this.#timer);
-    const missing = this.#missing().length > 0;
-    if (missing) this.#timer = setTimeout(() => this.#fill(), settle);
+    const missing = this.#missing();
+    if (missing.length > 0) this.#timer = setTimeout(() => this.#fill(), missing.some(this.#isSeen) ? settle : rest);
   };
 
   /** Seen ones, and where it is worth it one more each way. */
   #pages(): number[] {
     const pages = pagesOf(this.#first, this.#last, pageSize, this.#total);
-    const seen = (page: number) => page * pageSize < this.#last && (page + 1) * pageSize > this.#first;
-    return this.#ahead ? pages : pages.filter(seen);
+    return this.#ahead ? pages : pages.filter(this.#isSeen);
   }
+
+  #isSeen = (page: number): boolean => page * pageSize < this.#last && (page + 1) * pageSize > this.#first;
 
   #missing(): number[] {
     return this.#pages().filter((page) => !this.#cache.has(page));
