@@ -76,14 +76,15 @@ def glance(root: Path, limit: int) -> Glance | None:
 
 def _is_current(file: sqlite3.Connection, root: Path) -> bool:
     """Whether the catalog tells of every folder, and of no other, and nothing may have happened to one since."""
-    folders = {name for name in os.listdir(root) if number_of(name) is not None}
+    names = set(os.listdir(root))
     joined = file.execute("SELECT group_concat(folder, '/') FROM experiments").fetchone()[0]
-    if folders != (set(joined.split("/")) if joined else set()):
+    known = set(joined.split("/")) if joined else set()
+    if not known <= names or any(number_of(name) is not None for name in names - known):
         return False
     stale = file.execute("SELECT folder, status, fingerprint FROM experiments WHERE stale")
     return all(
-        status not in ("pending", "running") and known != "" and fingerprint(root / name) == known
-        for name, status, known in stale
+        status not in ("pending", "running") and mark != "" and fingerprint(root / name) == mark
+        for name, status, mark in stale
     )
 
 

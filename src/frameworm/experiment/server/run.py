@@ -31,7 +31,7 @@ from frameworm.experiment.storage.folder import experiment_folders
 
 PORT = 6780
 _TRIES = 20
-_UNTIL_ASKED_S = 1.0
+_UNTIL_ASKED_S = 2.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
