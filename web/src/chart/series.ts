@@ -83,7 +83,11 @@ export function lineOf(points: Points, whole: Points, style: Style, kind: Smooth
     key: `${points.id}\n${points.context}`,
     id: points.id,
     context: points.context,
-    ...style,
+    get label() {
+      return style.label; // names may come later, and change no picture
+    },
+    colour: style.colour,
+    dash: style.dash,
     x: points.x,
     y: smooth(kind, strength, along, points.last, unit),
     raw: points.last,

@@ -119,7 +119,12 @@ function points(id: string, context: string): Points {
   const f = Float64Array.of(0, 1);
   return { id, context, count: 2, exact: true, x: f, min: f, max: f, last: f };
 }
-const look = { theme: "light", names: new Map([["exp_001", "base"]]), smoothing: "ema", strength: 0 } as const;
+const look = {
+  theme: "light",
+  people: { names: new Map([["exp_001", "base"]]) },
+  smoothing: "ema",
+  strength: 0,
+} as const;
 
 test("dashes tell contexts apart, else experiments of one colour", () => {
   const both = [points("exp_001", "val"), points("exp_001", "train")];

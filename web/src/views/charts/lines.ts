@@ -7,7 +7,8 @@ import type { Group } from "./people.svelte";
 
 export interface Look {
   theme: ThemeName;
-  names: ReadonlyMap<string, string>;
+  /** Looked into as a name is shown. */
+  people: { readonly names: ReadonlyMap<string, string> };
   smoothing: Smoothing;
   strength: number;
 }
@@ -18,9 +19,11 @@ export function linesOf(points: readonly Points[], whole: readonly Points[], loo
   const dashes = contexts.length > 1 ? null : dashesOf(points.map((p) => p.id));
   const original = new Map(whole.map((p) => [`${p.id}\n${p.context}`, p]));
   return points.map((p) => {
-    const name = look.names.get(p.id);
     const style = {
-      label: name && name !== p.id ? `${p.id} ${name}` : p.id,
+      get label() {
+        const name = look.people.names.get(p.id);
+        return name && name !== p.id ? `${p.id} ${name}` : p.id;
+      },
       colour: colourOf(p.id, look.theme),
       dash: dashes?.get(p.id) ?? DASHES[contexts.indexOf(p.context) % DASHES.length] ?? [],
     };
