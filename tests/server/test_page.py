@@ -84,6 +84,13 @@ def test_experiments_are_opened_while_the_browser_loads_their_charts(serving: Se
         if thread.name == "prepare":
             thread.join(60)
     assert set(app.state.store._readers) == {"exp_001", "exp_002"}
+    assert app.state.store.prepared.is_set()
+
+
+def test_points_are_read_without_sqlalchemy() -> None:
+    check = "import sys, frameworm.experiment.query.panels, frameworm.experiment.query.read; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout.split()
+    assert "numpy" in loaded and "sqlalchemy" not in loaded
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def compare(experiment_ids: Sequence[str], metrics: Sequence[str], as_json: bool
 
 def _metric_values(store: ExperimentManager, rows: Sequence[dict[str, Any]], column: str) -> list[float | None]:
     """Return a column's values; the NaN of an experiment that has no such metric becomes None."""
-    from frameworm.experiment.query.conditions import resolve_metric
+    from frameworm.experiment.query.metrics import resolve_metric
 
     values: list[float | None] = []
     for row in rows:

@@ -16,9 +16,10 @@ import sqlalchemy as sa
 from frameworm.experiment.config import load_json
 from frameworm.experiment.errors import InputError
 from frameworm.experiment.model import NO_EPOCH, SYSTEM_CONTEXT
-from frameworm.experiment.query.conditions import FIELDS, Condition, MetricRef, resolve_metric, tag_condition
+from frameworm.experiment.query.conditions import FIELDS, Condition, tag_condition
 from frameworm.experiment.query.filters import parse_query
 from frameworm.experiment.query.glance import ARCHIVED, ROW_FIELDS, file_version
+from frameworm.experiment.query.metrics import MetricRef, resolve_metric
 from frameworm.experiment.storage.catalog import Catalog
 from frameworm.experiment.storage.folder import id_of
 from frameworm.experiment.storage.schema import experiments, params, series

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from frameworm.experiment.config import dump_json
 from frameworm.experiment.model import STATUSES, SYSTEM_CONTEXT
-from frameworm.experiment.query.conditions import FIELDS, SUMMARIES
+from frameworm.experiment.query.conditions import FIELDS
+from frameworm.experiment.query.metrics import SUMMARIES
 from frameworm.experiment.storage.catalog import Catalog
 from frameworm.experiment.storage.schema import params, series, tags
 

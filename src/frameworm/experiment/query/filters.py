@@ -24,17 +24,16 @@ from frameworm.experiment.errors import QueryError
 from frameworm.experiment.query.conditions import (
     FIELDS,
     OPERATORS,
-    SUMMARIES,
     Condition,
     field_condition,
     metric_condition,
     metric_exists,
     param_condition,
     param_exists,
-    resolve_metric,
     tag_condition,
     text_value,
 )
+from frameworm.experiment.query.metrics import SUMMARIES, resolve_metric
 
 MAX_LENGTH = 10_000
 MAX_DEPTH = 20

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from frameworm.experiment.config import load_json
 from frameworm.experiment.errors import InputError, MetricNotFoundError
 from frameworm.experiment.model import SYSTEM_CONTEXT
-from frameworm.experiment.query.conditions import Condition, MetricRef, resolve_metric, tag_condition
+from frameworm.experiment.query.conditions import Condition, tag_condition
+from frameworm.experiment.query.metrics import MetricRef, resolve_metric
 from frameworm.experiment.storage.folder import id_of, number_of
 from frameworm.experiment.storage.schema import experiments, params, series
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from frameworm.experiment.errors import DamageError, InputError
 from frameworm.experiment.model import NO_EPOCH, Buckets, Points, SeriesKey, default_context
-from frameworm.experiment.query.conditions import resolve_metric
 from frameworm.experiment.query.downsample import coarsened, downsample
+from frameworm.experiment.query.metrics import resolve_metric
 from frameworm.experiment.storage.series import bucketed, merged, take
 
 if TYPE_CHECKING:

@@ -22,9 +22,10 @@ import sqlalchemy as sa
 from frameworm.experiment.config import dump_json, load_json
 from frameworm.experiment.errors import FramewormWarning, InputError, MetricNotFoundError
 from frameworm.experiment.model import SYSTEM_CONTEXT
-from frameworm.experiment.query.conditions import FIELDS, MetricRef, resolve_metric
+from frameworm.experiment.query.conditions import FIELDS
 from frameworm.experiment.query.filters import parse_query
 from frameworm.experiment.query.listing import numbers_of
+from frameworm.experiment.query.metrics import MetricRef, resolve_metric
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.storage.folder import experiment_folders, id_of, not_found
 from frameworm.experiment.storage.schema import experiments, params, series, tags
