@@ -228,6 +228,7 @@ class Alerts:
 
 def listed(store: Store, *, since_ms: int = 0, level: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
     """Return the alerts on record since then, newest first."""
+    store.settle()
     import sqlalchemy as sa
 
     from frameworm.experiment.storage.schema import alerts, experiments

@@ -97,6 +97,7 @@ class Live:
             stop.wait(LOOK_S)
 
     def _look(self, seen: States | None) -> States:
+        self._store.settle()
         from frameworm.experiment.query.browse import States, states
 
         try:

@@ -35,6 +35,8 @@ that were compacted needs 500, 500 and, once zoomed into, half of that."""
 _REST = 20
 """A copy of the catalog is made again after so many times what making it took, at the earliest."""
 
+_SETTLED_S = 1.0
+"""So long at most the catalog is left alone for charts."""
 
 _ANSWERS = 32 << 20
 """Bytes of answers kept at most: twenty charts of a hundred lines are 5 MB."""
@@ -52,6 +54,7 @@ class Store:
         static: the folder of the built page, or None if there is none.
         wanted: set once more is about to be asked than files of the page and the first rows.
         answers: what was given lately.
+        prepared: cleared while experiments are opened for charts.
     """
 
     def __init__(self, root: Path, *, read_only: bool | None = None, static: Path | None = None) -> None:
@@ -73,6 +76,8 @@ class Store:
         self._syncing = threading.Lock()
         self._synced = -math.inf
         self.answers = Answers(_ANSWERS)
+        self.prepared = threading.Event()
+        self.prepared.set()
         self._copied: tuple[int, ...] | None = None
         self._copy_again = 0.0
 
@@ -117,6 +122,7 @@ class Store:
         Raises:
             StoreNotFoundError: there is no such folder, yet.
         """
+        self.settle()
         self.wanted.set()
         asked = time.monotonic()
         with self._syncing:  # one at a time: a page asks for five things at once, and the first look reads every folder
@@ -194,6 +200,14 @@ class Store:
             return found | (self._lookup(uids) if uids else {})
         except StoreError:  # told of each experiment as it is read
             return {}
+
+    def settle(self) -> None:
+        """Wait until the experiments of charts are open, a second at most, unless the catalog is open already.
+
+        What it is asked with takes 0.3 s to import, of which charts need nothing.
+        """
+        if self._manager is None:
+            self.prepared.wait(_SETTLED_S)
 
     def prepare(self, ids: Sequence[str]) -> None:
         """Open readers of experiments that are going to be asked for."""

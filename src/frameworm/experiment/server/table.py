@@ -70,6 +70,7 @@ def about_store(store: Opened) -> Json:
 
     `version` changes whenever anything in the store does.
     """
+    store.settle()
     from frameworm.experiment.query.browse import Overview, overview, version_of
 
     version, found = _asked(store, lambda catalog: (version_of(catalog), overview(catalog)), ("", Overview(0, {}, [])))
