@@ -16,7 +16,9 @@ export default defineConfig({
     rolldownOptions: {
       output: {
         codeSplitting: {
-          groups: [{ name: "common", minShareCount: 2, test: (id) => !/[\\/](marked|markdown|media|uplot)[\\/]/.test(id) }],
+          groups: [
+            { name: "common", minShareCount: 2, test: (id) => !/[\\/](marked|markdown|media|uplot)[\\/]/.test(id) },
+          ],
         },
       },
     },
