@@ -10,7 +10,7 @@ from benchmarks.drivers import NAMES, peer_class
 from benchmarks.footprint import BARE, IMPORT, INSTALLED, NUMPY
 from benchmarks.harness import OURS
 from benchmarks.results import Result, Results
-from benchmarks.targets import TARGETS
+from benchmarks.targets import TARGETS, WRITE_US
 from benchmarks.workloads import GROUPS, WORKLOADS, Column, Workload
 
 
@@ -115,6 +115,14 @@ def _targets(results: Results) -> Iterator[str]:
         rows.append([target.what, bound, spread(values) if values else "–", verdict])
     yield "## To reach"
     yield f"{met.count(True)} met, {met.count(False)} missed, {met.count(None)} not measured."
+    floor = results.get("latency", "floor-write")
+    if floor:
+        write_us = statistics.median(floor.values("p50_us"))
+        yield (
+            f"The bounds are for a machine on which a small `os.write` takes {WRITE_US} µs. Here it took "
+            f"{number(write_us)} µs, {number(write_us / WRITE_US)} times as long. [What the limits "
+            "are](../docs/benchmarks.md#what-the-limits-are)."
+        )
     yield table(["what", "to reach", "measured", ""], rows)
 
 

@@ -10,6 +10,9 @@ from benchmarks.footprint import IMPORT, NUMPY
 from benchmarks.harness import OURS
 from benchmarks.results import Results
 
+WRITE_US = 0.5
+"""What an ``os.write`` of 24 bytes takes on the machine that the bounds are for."""
+
 
 class Target(NamedTuple):
     """One figure to reach.
