@@ -707,7 +707,8 @@ def test_a_folder_that_is_removed_is_told_of_once_and_training_goes_on(tmp_path)
     exp.log_metric("a", 0.0)
     while not (exp.provenance_dir / "requirements.txt").exists():
         time.sleep(0.01)  # else what is captured in the background would be told of as well
-    shutil.rmtree(exp.exp_dir)
+    while exp.exp_dir.exists():
+        shutil.rmtree(exp.exp_dir, ignore_errors=True)  # metadata.json may be written at this moment
     with pytest.warns(FramewormWarning, match=f"{exp.exp_dir}: the folder was removed") as told:
         exp._follow()
         exp._follow()
