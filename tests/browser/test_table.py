@@ -56,6 +56,24 @@ def test_rows_beyond_the_screen_come_as_it_is_scrolled(many, visit) -> None:
     expect(page.locator("#line-999 a.name")).to_have_text("run 1")
 
 
+def test_small_charts_are_asked_for_once_no_other_rows_are_awaited(many, visit) -> None:
+    page = visit(many).open("/?columns=name,spark.loss")
+    table = grid(page)
+    page.wait_for_function(
+        "() => performance.getEntriesByType('resource').some((one) => one.name.includes('sparklines'))"
+    )
+    held: list[Route] = []
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.split("?")[0].rpartition("/")[2]))
+    page.route("**/api/v1/experiments?*", lambda route: held.append(route), times=1)
+    table.evaluate("(table) => table.scrollTo(0, 3000)")  # other small charts are seen, and at the same moment
+    enter(page.get_by_role("combobox", name="Query"), "name == 'run 7'", after_ms=0)
+    page.wait_for_timeout(500)
+    assert "experiments" in asked and "sparklines" not in asked
+    with page.expect_request("**/api/v1/sparklines?*"):
+        held[0].continue_()
+
+
 def test_the_table_needs_no_file_that_the_first_answer_does_not_name(many, visit) -> None:
     visitor = visit(many)
     page = visitor.open()

@@ -45,6 +45,11 @@ export class Rows {
     return this.#busy;
   }
 
+  /** Rows of a list that is about to be asked for are on their way. */
+  get prepared(): boolean {
+    return this.#prepared !== null;
+  }
+
   /** The order has changed since; `refresh` shows it. */
   get moved(): boolean {
     return this.#moved;

@@ -8,11 +8,17 @@ const settle = 60;
 const atOnce = 100;
 const most = 4000;
 
-/** Small charts of the rows that are seen, fetched once the scrolling settles. */
+/** Small charts of the rows that are seen, fetched once the scrolling settles and no other rows are awaited. */
 export class Sparks {
+  #awaited: () => boolean;
   #lines = new SvelteMap<string, (number | null)[]>();
   #stale = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** @param awaited whether other rows are on their way, which come later if the server is asked for more */
+  constructor(awaited: () => boolean) {
+    this.#awaited = awaited;
+  }
 
   line(column: string, id: string): (number | null)[] | undefined {
     return this.#lines.get(`${column} ${id}`);
@@ -25,7 +31,11 @@ export class Sparks {
 
   want(columns: readonly string[], ids: readonly string[]): void {
     clearTimeout(this.#timer);
-    if (columns.length > 0) this.#timer = setTimeout(() => this.#fetchAll(columns, ids), settle);
+    if (columns.length === 0) return;
+    this.#timer = setTimeout(() => {
+      if (this.#awaited()) this.want(columns, ids);
+      else this.#fetchAll(columns, ids);
+    }, settle);
   }
 
   #fetchAll(columns: readonly string[], ids: readonly string[]): void {

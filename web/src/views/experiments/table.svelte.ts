@@ -11,7 +11,7 @@ const duration = "duration_s";
 class Table {
   readonly rows = new Rows();
   readonly groups = new Groups();
-  readonly sparks = new Sparks();
+  readonly sparks = new Sparks(() => this.busy || this.rows.prepared);
   /** The line the keyboard is at. */
   active = $state(0);
   /** Where the table is scrolled to. */
