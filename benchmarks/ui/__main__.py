@@ -22,7 +22,12 @@ REPORT = PROJECT / "benchmarks" / "UI.md"
 EXPERIMENTS, CHARTED, METRICS, POINTS, NAMES = 10_000, 100, 20, 100_000, 100_000
 
 TARGETS = {
-    "table": {"first rows": "600 ms", "sort": "150 ms", "filter": "150 ms"},
+    "table": {
+        "first rows, first time": "600 ms",
+        "first rows, again": "600 ms",
+        "sort": "150 ms",
+        "filter": "150 ms",
+    },
     "scroll": {"longest frame": "50 ms", "99 % of frames": "", "frames over 50 ms": "0"},
     "charts": {"all on screen, first time": "1,500 ms", "all on screen, again": "1,500 ms", "zoom refined": "200 ms"},
     "names": {"search and draw": "500 ms"},
@@ -116,8 +121,9 @@ def report(results: dict[str, dict[str, float | str]]) -> str:
                 lines.append(f"| {key} | {float(results[name][key]):,.0f} | {target} |")
     lines += [
         "",
-        "The table's experiments stand in the catalog alone, so its small charts are empty. A filter is timed from the "
-        "Enter key. A zoom is timed from letting go of the mouse.",
+        "*First time* is on a server that was started for it, *again* on one that has answered before, both with an "
+        "empty cache of the browser. The table's experiments stand in the catalog alone, so its small charts are "
+        "empty. A filter is timed from the Enter key. A zoom is timed from letting go of the mouse.",
         "",
         "## Beside its peers' pages",
         "",
