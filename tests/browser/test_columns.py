@@ -62,6 +62,7 @@ def test_a_column_is_dropped_before_or_after_another(many, visit) -> None:
 def test_a_drag_that_is_given_up_moves_nothing(many, visit) -> None:
     page = visit(many).open()
     grid(page)
+    expect(head(page, "spark.loss")).to_be_visible()  # columns of metrics come when the server has told of them
     before = order(page)
     carry(page, "tags", "tags", 0.6)
     page.mouse.up()
