@@ -1,3 +1,4 @@
+import { naturally } from "../values/order";
 /** Metrics fall into sections by what stands before the first slash of their name; system metrics by the first dot. */
 
 export interface Section<T> {
@@ -19,8 +20,6 @@ export function shortName(metric: string): string {
   return section === UNNAMED || metric.length <= section.length + 1 ? metric : metric.slice(section.length + 1);
 }
 
-const order = new Intl.Collator("en", { numeric: true });
-
 /** Sections by name, those without a prefix first; names inside in the order a person counts (`layer2` before `layer10`). */
 export function sections<T extends { name: string }>(items: readonly T[]): Section<T>[] {
   const found = new Map<string, T[]>();
@@ -31,6 +30,6 @@ export function sections<T extends { name: string }>(items: readonly T[]): Secti
     else found.set(name, [item]);
   }
   return [...found.entries()]
-    .map(([name, list]) => ({ name, items: list.sort((a, b) => order.compare(a.name, b.name)) }))
-    .sort((a, b) => Number(b.name === UNNAMED) - Number(a.name === UNNAMED) || order.compare(a.name, b.name));
+    .map(([name, list]) => ({ name, items: list.sort((a, b) => naturally(a.name, b.name)) }))
+    .sort((a, b) => Number(b.name === UNNAMED) - Number(a.name === UNNAMED) || naturally(a.name, b.name));
 }

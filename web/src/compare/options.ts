@@ -1,6 +1,7 @@
 /** Which quantities of compared experiments can be chosen, and which to begin with. */
 import { labelOf, type Quantity, type Value } from "./quantity";
 import { textOf } from "../values/tree";
+import { naturally } from "../values/order";
 
 export interface Option {
   /** As the server names a column: `config.training.lr`, `metrics.loss@val.min`. */
@@ -93,9 +94,8 @@ function plain(value: unknown, kind: string): Value {
 export function groupsOf(quantity: Quantity): { of: string[]; order: string[] } {
   const of = quantity.values.map(labelOf);
   const values = new Map(of.map((label, index) => [label, quantity.values[index] ?? null]));
-  const collator = new Intl.Collator("en", { numeric: true });
   const order = [...values].sort(([p, a], [q, b]) =>
-    typeof a === "number" && typeof b === "number" ? a - b : collator.compare(p, q),
+    typeof a === "number" && typeof b === "number" ? a - b : naturally(p, q),
   );
   return { of, order: order.map(([label]) => label) };
 }

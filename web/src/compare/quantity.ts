@@ -2,6 +2,7 @@
 import { padded, type Range, type Scale } from "../chart/range";
 import { ticks, type Tick } from "../chart/ticks";
 import { formatNumber } from "../chart/format";
+import { naturally } from "../values/order";
 
 export type Value = number | string | boolean | null;
 
@@ -71,12 +72,6 @@ function categoryAxis({ id, values }: Quantity): Axis {
 export function labelOf(value: Value): string {
   if (value === null) return "none";
   return typeof value === "number" ? formatNumber(value) : String(value);
-}
-
-const order = new Intl.Collator("en", { numeric: true });
-
-export function naturally(a: string, b: string): number {
-  return order.compare(a, b);
 }
 
 /** Whether a quantity tells experiments apart. */

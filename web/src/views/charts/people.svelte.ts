@@ -1,5 +1,6 @@
 import { getJson } from "../../wire/api";
 import type { Cell } from "../../wire/types";
+import { naturally } from "../../values/order";
 
 interface Quantities {
   ids: string[];
@@ -38,13 +39,11 @@ export class People {
   };
 }
 
-const order = new Intl.Collator("en", { numeric: true });
-
 function grouped(ids: readonly string[], keys: readonly Cell[]): Group[] {
   const found = new Map<string, string[]>();
   ids.forEach((id, i) => {
     const key = told(keys[i]);
     found.set(key, [...(found.get(key) ?? []), id]);
   });
-  return [...found].map(([key, members]) => ({ key, ids: members })).sort((a, b) => order.compare(a.key, b.key));
+  return [...found].map(([key, members]) => ({ key, ids: members })).sort((a, b) => naturally(a.key, b.key));
 }

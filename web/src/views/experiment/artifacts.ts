@@ -1,4 +1,5 @@
 import type { Artifact } from "../../wire/experiment";
+import { naturally } from "../../values/order";
 
 export interface Named {
   latest: Artifact;
@@ -10,11 +11,10 @@ export interface Named {
 export function latestOf(artifacts: readonly Artifact[]): Named[] {
   const byName = new Map<string, Artifact[]>();
   for (const one of artifacts) byName.set(one.name, [...(byName.get(one.name) ?? []), one]);
-  const order = new Intl.Collator("en", { numeric: true });
   return [...byName.values()]
     .map((versions) => versions.sort((a, b) => b.version - a.version))
     .map((versions) => ({ latest: versions[0]!, versions }))
-    .sort((a, b) => order.compare(a.latest.name, b.latest.name));
+    .sort((a, b) => naturally(a.latest.name, b.latest.name));
 }
 
 /** JSON as a value; undefined where it is none or was cut. */
