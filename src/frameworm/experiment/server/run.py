@@ -32,6 +32,8 @@ from frameworm.experiment.storage.folder import experiment_folders
 PORT = 6780
 _TRIES = 20
 _UNTIL_ASKED_S = 2.0
+_SWITCH_S = 0.0005
+"""How long a thread may keep the others from Python: with the usual 5 ms, imports in one make a page's files wait."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -95,6 +97,7 @@ def serve(
     sock = listen(host, port)
     address = address_of(sock, host)
     _allow_open_files()
+    sys.setswitchinterval(_SWITCH_S)
     warnings.simplefilter("once", FramewormWarning)  # what is wrong with one folder is found at every look
     app = create_app(root, read_only=read_only, names=own_names(host))
     config = uvicorn.Config(
