@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from frameworm.experiment import Experiment
 
@@ -65,6 +65,23 @@ def test_points_of_another_process_are_drawn_within_seconds(training: Training, 
         expect(end.nth(0)).to_have_text(str(step), timeout=SOON_MS)
         expect(end.nth(1)).to_have_text(f"{4 - step}")
         assert time.monotonic() - begin < SOON_MS / 1000
+
+
+def test_what_is_logged_before_the_server_is_listened_to_is_drawn(tmp_path: Path, serve, visit) -> None:
+    exp = Experiment("ends", root_dir=tmp_path / "live", capture_console=False, system_metrics_s=0).start()
+    exp.log_metric("loss", 4.0, step=0)
+    visitor = visit(serve(tmp_path / "live"))
+    held: list[Route] = []
+    visitor.context.route("**/api/v1/events", lambda route: held.append(route))
+    page = visitor.open("/experiments/exp_001/charts")
+    end = chart(page, "loss").locator("tbody tr td")
+    expect(end.nth(0)).to_have_text("0")
+    exp.log_metric("loss", 3.0, step=1)
+    exp.end()
+    assert page.request.get(f"{visitor.server.address}/api/v1/store").ok  # the catalog knows, and will not change again
+    assert len(held) == 1
+    held[0].continue_()
+    expect(end.nth(0)).to_have_text("1")
 
 
 def test_one_that_is_killed_is_seen_as_crashed(training: Training, tmp_path: Path, serve, visit) -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,12 +80,33 @@ def test_the_browser_hears_early_of_the_files_that_an_address_needs(serving: Ser
 def test_experiments_are_opened_while_the_browser_loads_their_charts(serving: Serving, root: Path, built: Path) -> None:
     client = serving(root, static=built)
     app: Any = client.app
-    assert client.get("/compare?ids=exp_001,exp_002,exp_999,[,../x&tab=charts").status_code == 200
+    assert _prepared(client, "exp_001,[,../x") is False
+    assert set(app.state.store._readers) == set()
+    assert _prepared(client, "exp_001,exp_002,exp_999") is False  # the catalog may know of it
+    assert set(app.state.store._readers) == {"exp_001", "exp_002"}
+
+
+def test_the_catalog_waits_for_charts(serving: Serving, root: Path, built: Path) -> None:
+    client = serving(root, static=built)
+    app: Any = client.app
+    assert _prepared(client, "exp_001,exp_002") is True
+    asked = threading.Thread(target=client.get, args=("/api/v1/store",))
+    asked.start()
+    points = {"metric": "loss", "ids": "exp_001,exp_002"}
+    assert client.get("/api/v1/points", params=points).status_code == 200
+    assert app.state.store._manager is None
+    asked.join(60)
+    assert app.state.store._manager is not None
+
+
+def _prepared(client: TestClient, ids: str) -> bool:
+    """Visit charts; return whether they are expected once all is ready for them."""
+    app: Any = client.app
+    assert client.get(f"/compare?ids={ids}&tab=charts").status_code == 200
     for thread in threading.enumerate():
         if thread.name == "prepare":
             thread.join(60)
-    assert set(app.state.store._readers) == {"exp_001", "exp_002"}
-    assert app.state.store.prepared.is_set()
+    return bool(time.monotonic() < app.state.store.charts_until)
 
 
 def test_points_are_read_without_sqlalchemy() -> None:

@@ -15,6 +15,7 @@ import pytest
 from frameworm.experiment import Experiment
 from frameworm.experiment.server.delivery import POINTS
 from frameworm.experiment.server.store import Answers
+from frameworm.experiment.storage.folder import CATALOG_NAME
 
 QUIET = {"capture_console": False, "system_metrics_s": 0}
 
@@ -147,6 +148,20 @@ def test_an_unchanged_chart_is_not_read_again(own_root, serving, monkeypatch):
     assert again.status_code == 200
     assert client.get("/api/v1/points", params=params).content == again.content
     assert decode(again.content, 3)[1][0][3].tolist() == [3.0, 1.0, 2.0, 0.125]
+
+
+def test_an_answer_tells_as_of_which_version_it_is(own_root, serving):
+    (own_root / CATALOG_NAME).unlink(missing_ok=True)
+    client, asked = serving(own_root), {"metric": "loss", "ids": "exp_001,exp_002"}
+    assert client.get("/api/v1/points", params=asked).headers["frameworm-version"] == ""
+    version = client.get("/api/v1/store").json()["version"]
+    answers = [client.get("/api/v1/points", params=asked, headers=more) for more in ({}, {"if-none-match": "*"})]
+    assert [one.headers["frameworm-version"] for one in answers] == [version] * 2
+    Experiment("new", root_dir=own_root, **QUIET).start().end()
+    assert client.get("/api/v1/store").json()["version"] != version
+    again = client.get("/api/v1/points", params=asked, headers={"if-none-match": answers[0].headers["etag"]})
+    assert again.status_code == 304
+    assert again.headers["frameworm-version"] == client.get("/api/v1/store").json()["version"]
 
 
 def test_answers_are_kept_up_to_so_many_bytes():

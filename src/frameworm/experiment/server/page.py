@@ -42,6 +42,9 @@ _ALWAYS = ("index", "common")
 _MOST = 500
 """Experiments drawn at once."""
 
+_OPENED_S, _ASKED_S = 1.5, 1.0
+"""How soon at most experiments are open, and then asked for their points."""
+
 _READERS = "frameworm.experiment.query.panels"
 
 router = APIRouter(include_in_schema=False)
@@ -81,10 +84,11 @@ async def page(path: str, store: Opened, tab: str = "", ids: str = "") -> Respon
     elif path:  # to begin with, the table asks for its first rows alone, and charts are drawn without the catalog
         store.wanted.set()
     if path.startswith(_CHARTED):
-        # Others are known by the catalog alone.
-        drawn = [one for one in ids.split(",")[:_MOST] if number_of(one) is not None] if charts else []
+        drawn = ids.split(",")[:_MOST] if charts else []
+        if any(number_of(one) is None for one in drawn):
+            drawn = []  # known by the catalog alone
         if drawn or _READERS not in sys.modules:
-            store.prepared.clear()
+            store.expect_charts(_OPENED_S)
             threading.Thread(target=_prepare, name="prepare", args=(store, drawn), daemon=True).start()
     headers = {"Link": ", ".join(_early(folder, views))} if views else {}
     return Response((folder / "index.html").read_bytes(), media_type="text/html", headers=headers)
@@ -101,11 +105,12 @@ def _prepare(store: Store, ids: list[str]) -> None:
 
     With NumPy 0.1 s, and 3 ms for each experiment.
     """
+    ready = False
     try:
         importlib.import_module(_READERS)
-        store.prepare(ids)
+        ready = bool(ids) and store.prepare(ids)
     finally:
-        store.prepared.set()
+        store.expect_charts(_ASKED_S if ready else 0)
 
 
 def _early(folder: Path, views: Sequence[str]) -> Iterator[str]:

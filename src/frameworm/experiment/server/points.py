@@ -83,13 +83,15 @@ def points(
 
     `from` and `to` bound x; buckets at the ends may reach past them. What lies beyond is left out: draw it over what
     was there before. An ETag is made of how much of each file has been read, before any point is: asking again for
-    what has not changed costs next to nothing.
+    what has not changed costs next to nothing. The header `Frameworm-Version` tells as of which version of the catalog
+    it is, for who does not follow `/events` yet; empty if there is no catalog.
     """
     if len(metrics := list(dict.fromkeys(metric))) > _MOST_METRICS:
         raise InputError(f"{len(metrics):,} metrics are asked for at once; at most {_MOST_METRICS} are allowed")
     asked = _Asked(_few(names_in(ids)), metrics, context, n, x, from_, to, ("times",) * times)
+    version = store.version()
     if (known := _known(request, store, asked)) is not None:
-        return known
+        return _as_of(version, known)
     found = _gather(store, asked)
     series = [
         {"id": one, "metric": name, "context": line.context, "n": len(line.x), "count": line.count, "exact": line.exact}
@@ -100,7 +102,7 @@ def points(
     arrays = [
         (line.x, line.low, line.high, line.last, *((line.times_ms,) if times else ())) for _, _, line in found.lines
     ]
-    return _answer(store, asked, found, series, arrays)
+    return _as_of(version, _answer(store, asked, found, series, arrays))
 
 
 @router.get("/bands", response_class=Response, responses=_BINARY)  # type: ignore[arg-type]
@@ -133,8 +135,9 @@ def bands(
     chosen = _groups(groups)
     every = _few(one for group in chosen for one in group)
     asked = _Asked(every, [metric], context, n, x, from_, to, (error, groups))
+    version = store.version()
     if (known := _known(request, store, asked)) is not None:
-        return known
+        return _as_of(version, known)
     found = _gather(store, asked, paths=False)
     lines = {one: line for one, _, line in reversed(found.lines)}  # the first context of each
     series, arrays = [], []
@@ -146,7 +149,7 @@ def bands(
             about = {"group": number, "n": len(band.x), "members": len(members), "exact": exact, "ids": members}
             series.append(about)
             arrays.append(tuple(band))
-    return _answer(store, asked, found, series, arrays)
+    return _as_of(version, _answer(store, asked, found, series, arrays))
 
 
 # ------------------------------------------------------------------------------------------ what is asked
@@ -296,6 +299,7 @@ def _answer(
     body, tag = encode(header, series, arrays), _tag(asked, found.marks)
     if not found.damaged:
         store.answers.keep(repr(asked), tag, body)
+    store.charts_out()
     return Response(body, media_type=POINTS, headers=_headers(tag))
 
 
@@ -333,3 +337,8 @@ def _tag(asked: _Asked, marks: list[object]) -> str:
 
 def _headers(tag: str) -> dict[str, str]:
     return {"ETag": tag, "Cache-Control": "no-cache"}
+
+
+def _as_of(version: str, answer: Response) -> Response:
+    answer.headers["Frameworm-Version"] = version
+    return answer

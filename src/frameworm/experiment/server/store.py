@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 from fastapi import Depends, Request
 
 from frameworm.experiment.errors import DamageError, ExperimentNotFoundError, StateError, StoreError
-from frameworm.experiment.query.glance import Glance, glance
+from frameworm.experiment.query.glance import Glance, file_version, glance
 from frameworm.experiment.storage.folder import CATALOG_NAME, experiment_folders, id_of, number_of
 
 if TYPE_CHECKING:
@@ -35,8 +35,13 @@ that were compacted needs 500, 500 and, once zoomed into, half of that."""
 _REST = 20
 """A copy of the catalog is made again after so many times what making it took, at the earliest."""
 
-_SETTLED_S = 1.0
-"""So long at most the catalog is left alone for charts."""
+_SETTLED_S = 1.5
+"""So long at most the catalog waits for charts."""
+
+_NEXT_S = 0.4
+"""How soon after charts a page asks for the next ones at most."""
+
+_LOOK_S = 0.02
 
 _ANSWERS = 32 << 20
 """Bytes of answers kept at most: twenty charts of a hundred lines are 5 MB."""
@@ -54,7 +59,7 @@ class Store:
         static: the folder of the built page, or None if there is none.
         wanted: set once more is about to be asked than files of the page and the first rows.
         answers: what was given lately.
-        prepared: cleared while experiments are opened for charts.
+        charts_until: monotonic time until which charts are expected that need no catalog.
     """
 
     def __init__(self, root: Path, *, read_only: bool | None = None, static: Path | None = None) -> None:
@@ -76,8 +81,7 @@ class Store:
         self._syncing = threading.Lock()
         self._synced = -math.inf
         self.answers = Answers(_ANSWERS)
-        self.prepared = threading.Event()
-        self.prepared.set()
+        self.charts_until = -math.inf
         self._copied: tuple[int, ...] | None = None
         self._copy_again = 0.0
 
@@ -109,6 +113,13 @@ class Store:
 
             self._manager = ExperimentManager(self.root)
         return self._manager
+
+    def version(self) -> str:
+        """Return the version of the catalog as events tell it, unless that is a copy; empty if there is none yet."""
+        try:
+            return file_version(self.root / CATALOG_NAME)
+        except OSError:
+            return ""
 
     def first_rows(self, limit: int) -> Glance | None:
         """Return the first rows of everything as long as the catalog was not opened, and need not be for them."""
@@ -202,20 +213,31 @@ class Store:
             return {}
 
     def settle(self) -> None:
-        """Wait until the experiments of charts are open, a second at most, unless the catalog is open already.
+        """Wait until charts are out, if any are expected, unless the catalog is open already.
 
         What it is asked with takes 0.3 s to import, of which charts need nothing.
         """
-        if self._manager is None:
-            self.prepared.wait(_SETTLED_S)
+        latest = time.monotonic() + _SETTLED_S
+        while self._manager is None and time.monotonic() < min(self.charts_until, latest):
+            time.sleep(_LOOK_S)
 
-    def prepare(self, ids: Sequence[str]) -> None:
-        """Open readers of experiments that are going to be asked for."""
+    def expect_charts(self, s: float) -> None:
+        """Expect charts for so many seconds."""
+        self.charts_until = time.monotonic() + s
+
+    def charts_out(self) -> None:
+        """Take account of an answer with points: if charts were expected, the next ones are."""
+        if time.monotonic() < self.charts_until:
+            self.expect_charts(_NEXT_S)
+
+    def prepare(self, ids: Sequence[str]) -> bool:
+        """Open readers of experiments that are going to be asked for; return whether none needs the catalog."""
         located = self.locate(ids)
         for one in ids:
             if one in located:
                 with contextlib.suppress(StoreError, DamageError, OSError), self.reading(one, located) as reader:
                     reader.metrics()
+        return all(one in located for one in ids)
 
     def _weigh(self, experiment_id: str, held: _Held) -> None:
         """Take account of what a reader holds by now, and let those go that were not asked for the longest."""

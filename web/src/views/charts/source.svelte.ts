@@ -1,5 +1,6 @@
 import { refine, refineBand } from "../../chart/series";
 import type { Range } from "../../chart/range";
+import { live } from "../../state/live.svelte";
 import { Each, getAnswer, type Params } from "../../wire/api";
 import { decodeBands, decodePoints, type Band, type Points } from "../../wire/points";
 import { Batch, type Rest } from "./batch";
@@ -26,8 +27,12 @@ const batch = new Batch(async (metrics, rest, signal) => {
 }, queue);
 
 async function fetched(path: string, params: Params, signal: AbortSignal): Promise<ArrayBuffer> {
+  const heard = live.connected;
   // It has done its part as soon as the answer begins.
   const answer = await turn.run(signal, () => getAnswer(path, params, signal));
+  if (!heard && (live.connected || live.version === null)) {
+    live.shownAsOf(answer.headers.get("Frameworm-Version") ?? "");
+  }
   return answer.arrayBuffer();
 }
 
