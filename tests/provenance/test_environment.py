@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from frameworm.experiment.provenance.environment import capture_quick, capture_slow, write_requirements
@@ -285,3 +286,34 @@ def test_the_id_of_a_container_is_found_wherever_it_stands(line: str) -> None:
 
     assert container_id(f"first line\n{line}\nlast") == CONTAINER
     assert container_id("/home/me/data/" + "0f" * 32) is None
+
+
+def test_cores_are_those_that_cpuinfo_tells_apart() -> None:
+    from frameworm.experiment.provenance.environment import cores_of
+
+    threads = [(0, 0), (0, 1), (0, 0), (0, 1), (1, 0), (1, 1)]
+    text = "".join(f"processor\t: {i}\nphysical id\t: {p}\ncore id\t\t: {c}\n\n" for i, (p, c) in enumerate(threads))
+    assert cores_of(text) == 4
+    assert cores_of("processor\t: 0\nBogoMIPS\t: 48.00\n") == 0
+
+
+def test_the_cores_are_those_that_psutil_finds() -> None:
+    from frameworm.experiment.provenance.environment import capture_slow
+
+    assert capture_slow()["cpu_count_physical"] == psutil.cpu_count(logical=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ('PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"', "Debian GNU/Linux 12 (bookworm)"),
+        ("PRETTY_NAME='Alpine Linux v3.19'", "Alpine Linux v3.19"),
+        ("PRETTY_NAME=Arch", "Arch"),
+        (r'PRETTY_NAME="a \"quoted\" \$name"', 'a "quoted" $name'),
+        ('NAME="Fedora"', None),
+    ],
+)
+def test_the_system_is_named_as_it_calls_itself(line: str, name: str | None) -> None:
+    from frameworm.experiment.provenance.environment import pretty_name_of
+
+    assert pretty_name_of(f'ID=x\n{line}\nVERSION="1"\n') == name

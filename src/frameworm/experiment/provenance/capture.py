@@ -71,7 +71,7 @@ class Capture:
         provenance_dir = exp_dir / PROVENANCE
         git = guard(lambda: self._finish_git(provenance_dir), "asking git") or {}  # at once: git waits to be read
         with no_fork():
-            for name in ("json", "platform", "psutil", "pwd", "subprocess"):
+            for name in ("json", "pwd"):
                 importlib.import_module(name)  # whatever the parts below need
         guard(lambda: self._finish_code(exp_dir, provenance_dir, git.get("root")), "capturing the code")
         guard(
