@@ -220,6 +220,8 @@ def processes(driver: Peer, k: int, n: int) -> Figures:
         "durable_per_s": points / durable_s,
         "logged_s": logged_s,
         "durable_s": durable_s,
+        "calls_cpu_s": sum(one["calls_cpu_s"] for one in done),
+        "beside_cpu_s": sum(one["beside_cpu_s"] for one in done),
     }
 
 
@@ -227,17 +229,21 @@ def child(driver: Peer, n: int, ready: int, go: int) -> Figures:
     """One of the processes."""
     values = losses(n)
     at: list[float] = []
+    cpu: Figures = {}
 
     def body(log: Log, log_row: LogRow) -> None:
         os.write(ready, b"1")
         os.close(ready)
         os.read(go, 1)
+        thread, whole = time.thread_time(), time.process_time()
         for step, value in enumerate(values):
             log("loss", value, step)
         at.append(time.monotonic())
+        calls = time.thread_time() - thread
+        cpu.update(calls_cpu_s=calls, beside_cpu_s=time.process_time() - whole - calls)
 
     driver.run(f"process {os.getpid()}", {}, body)
-    return {"logged_s": at[0]}
+    return {"logged_s": at[0], **cpu}
 
 
 # ------------------------------------------------------------------------------------------ reading

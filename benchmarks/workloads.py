@@ -103,6 +103,8 @@ MANY = (
     Column("logged_per_s", "points/s logged", more_is_better=True),
     Column("durable_per_s", "points/s until durable", more_is_better=True),
     Column("errors", "errors"),
+    Column("calls_cpu_s", "CPU of the calls, s"),
+    Column("beside_cpu_s", "CPU beside them, s"),
 )
 
 WORKLOADS = (
@@ -287,9 +289,12 @@ WORKLOADS = (
         (
             Column("inside_ms", "in this repository, each, ms"),
             Column("outside_ms", "outside of any, each, ms"),
+            Column("cpu_ms", "of that CPU, ms"),
             Column("git_ms", "`git status` alone, ms"),
+            Column("files_ms", "its files alone, two fsynced, ms"),
         ),
-        text="Each asks git for the commit and what differs from it, and ends only when it has the answer.",
+        text="Each asks git for the commit and what differs from it, and ends only when it has the answer. The rest is "
+        "Python's: events and metadata as JSON, the config as YAML, the segment, the catalog.",
         own=True,
     ),
     *(

@@ -9,6 +9,7 @@ import subprocess
 import time
 from array import array
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _median_ns(do: Callable[[int], object], n: int) -> float:
 
 
 def short(driver: Peer, n: int) -> dict[str, float]:
-    """Run short experiments in this repository and outside of any; and ask git alone what each of them asks."""
+    """Run short experiments in this repository and outside of any; and do alone some of what each of them does."""
     from drive import shorts
     from frameworm.experiment.provenance.git import STATUS
     from measuring import clock, warm_up
@@ -68,9 +69,35 @@ def short(driver: Peer, n: int) -> dict[str, float]:
         asked.append(clock() - begin)
     inside = shorts(driver, n)
     os.chdir("/")
+    begin_s = time.process_time()
     outside = shorts(driver, n)
+    cpu_s = time.process_time() - begin_s
     return {
         "inside_ms": inside["median_ms"],
         "outside_ms": outside["median_ms"],
+        "cpu_ms": cpu_s / n * 1e3,
         "git_ms": statistics.median(asked) / 1e6,
+        "files_ms": _files_ms(next(driver.folder.glob("exp_002*")), n),
     }
+
+
+def _files_ms(like: Path, n: int) -> float:
+    """Make the folders and files of an experiment with plain calls, two of them fsynced; return the median of n."""
+    from measuring import clock
+
+    folders = ["", *(str(path.relative_to(like)) for path in sorted(like.rglob("*")) if path.is_dir())]
+    files = [(str(path.relative_to(like)), path.read_bytes()) for path in sorted(like.rglob("*")) if path.is_file()]
+    taken = []
+    for number in range(n):
+        copy = like.parent / f"copy-{number}"
+        begin = clock()
+        for folder in folders:
+            (copy / folder).mkdir()
+        for at, (name, content) in enumerate(files):
+            file = os.open(copy / name, os.O_CREAT | os.O_WRONLY)
+            os.write(file, content)
+            if at < 2:
+                os.fsync(file)
+            os.close(file)
+        taken.append(clock() - begin)
+    return statistics.median(taken) / 1e6
