@@ -91,6 +91,9 @@ CATALOG = (
     Column("newest_ms", "list the newest 20, ms"),
     Column("search_ms", "search, ms"),
     Column("compare_ms", "compare 10, ms"),
+    Column("list_sqlite_ms", "list: SQLite alone, ms"),
+    Column("search_sqlite_ms", "search: SQLite alone, ms"),
+    Column("compare_sqlite_ms", "compare: SQLite alone, ms"),
     Column("list_first_ms", "first list of a process, ms"),
     Column("bytes_each", "KiB each", 1 / 1024),
 )
@@ -221,7 +224,8 @@ WORKLOADS = (
             CATALOG,
             "engine.catalog.fill",
             text="Experiments of 50 params and 20 metrics, entered by the catalog's own calls; one manager, as in a "
-            "notebook. The search has four conditions.",
+            "notebook. The search has four conditions. SQLite alone: the same statements, put to it by `sqlite3`, and "
+            "all that they answer fetched as tuples.",
             own=True,
         )
         for n in (1_000, 10_000, 100_000)
@@ -238,8 +242,10 @@ WORKLOADS = (
             Column("accuracy_bytes", "rounded accuracy, bytes a point"),
             Column("few_per_s", "sealing one series, M points/s of a core", 1e-6),
             Column("few_wall_per_s", "the same by the clock on the wall", 1e-6),
+            Column("few_libraries", "of it pcodec, zlib and fsync, %", 100),
             Column("many_per_s", "sealing 100,000 series × 10, M points/s of a core", 1e-6),
             Column("many_wall_per_s", "the same by the clock on the wall", 1e-6),
+            Column("many_libraries", "of it pcodec, zlib and fsync, %", 100),
         ),
         text="A million points with steps and times in milliseconds, without loss. Sealing reads the journal, checks "
         "it, and writes and fsyncs the segment.",

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
 
 from drivers import Peer
 from frameworm.experiment.manager import ExperimentManager
@@ -61,15 +66,43 @@ def fill(driver: Peer, n: int) -> dict[str, float]:
 
 
 def measure(driver: Peer, n: int) -> dict[str, float]:
-    """List, search and compare by one manager, as in a notebook."""
+    """List, search and compare by one manager, as in a notebook; then put to SQLite alone what each asks."""
     from measuring import repeated
 
     manager = ExperimentManager(driver.folder)
     some = [f"exp_{number:03d}" for number in range(5, n, max(1, n // 10))][:10]
-    return {
-        **repeated("list", manager.list_experiments),
-        **repeated("newest", lambda: manager.list_experiments(limit=20)),
-        **repeated("search", lambda: manager.search_experiments(QUERY)),
-        **repeated("compare", lambda: manager.compare_experiments(some)),
-        "bytes_each": (driver.folder / "experiments.db").stat().st_size / n,
+    asked: dict[str, Callable[[], Any]] = {
+        "list": manager.list_experiments,
+        "newest": lambda: manager.list_experiments(limit=20),
+        "search": lambda: manager.search_experiments(QUERY),
+        "compare": lambda: manager.compare_experiments(some),
     }
+    figures = {"bytes_each": (driver.folder / "experiments.db").stat().st_size / n}
+    for name, ask in asked.items():
+        figures |= repeated(name, ask)
+    for name, ask in asked.items():
+        statements = _statements(ask)
+        figures |= repeated(f"{name}_sqlite", lambda these=statements: _rows(driver.folder, these))  # type: ignore[misc]
+    return figures
+
+
+def _statements(ask: Callable[[], Any]) -> list[tuple[str, Any]]:
+    """Return the statements that a question puts to SQLite, with their parameters."""
+    found: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if statement.startswith(("SELECT", "WITH")):
+            found.append((statement, parameters))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        ask()
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    return found
+
+
+def _rows(root: Path, statements: list[tuple[str, Any]]) -> list[Any]:
+    """Fetch what they answer with the standard library alone."""
+    with closing(sqlite3.connect(root / "experiments.db")) as file:
+        return [row for statement, parameters in statements for row in file.execute(statement, parameters)]
