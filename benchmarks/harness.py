@@ -58,7 +58,7 @@ class Harness:
     def run(self, workloads: Sequence[Workload], peers: Sequence[str]) -> None:
         """Run every workload with every peer that takes part.
 
-        What they record is removed at the end of all: a file system may make new files wait for seconds after very many
+        What they record is removed at the end of all: a file system may make new files wait for a while after very many
         were removed (ext4 then took 250 µs to make a folder, and 30 at rest).
         """
         columns = TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()

@@ -96,10 +96,10 @@ def sealing(folder: Path, what: str, log: Callable[[Experiment], None], n: int) 
     for number in range(REPEATS):
         target = folder / f"{what}-{number}"
         shutil.copytree(copy, target)
-        wall, core = time.perf_counter(), time.process_time()
         with _libraries() as inside:
+            wall, core = time.perf_counter(), time.process_time()
             seal(target, name)
-        wall_s, core_s = time.perf_counter() - wall, time.process_time() - core
+            wall_s, core_s = time.perf_counter() - wall, time.process_time() - core
         walls.append(n / wall_s)
         cores.append(n / core_s)
         shares.append(sum(inside) / wall_s)

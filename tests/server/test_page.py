@@ -86,7 +86,12 @@ def test_experiments_are_opened_while_the_browser_loads_their_charts(serving: Se
     assert set(app.state.store._readers) == {"exp_001", "exp_002"}
 
 
-def test_the_catalog_waits_for_charts(serving: Serving, root: Path, built: Path) -> None:
+def test_the_catalog_waits_for_charts(
+    serving: Serving, root: Path, built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("frameworm.experiment.server.page._ASKED_S", 60.0)  # however slow the machine is
+    monkeypatch.setattr("frameworm.experiment.server.store._SETTLED_S", 60.0)
+    monkeypatch.setattr("frameworm.experiment.server.store._NEXT_S", 3.0)
     client = serving(root, static=built)
     app: Any = client.app
     assert _prepared(client, "exp_001,exp_002") is True

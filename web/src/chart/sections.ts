@@ -1,5 +1,5 @@
-import { naturally } from "../values/order";
 /** Metrics fall into sections by what stands before the first slash of their name; system metrics by the first dot. */
+import { naturally } from "../values/order";
 
 export interface Section<T> {
   name: string;

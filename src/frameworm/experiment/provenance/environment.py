@@ -10,6 +10,7 @@ import _locale  # not ``locale``, whose import takes 1 ms
 import functools
 import os
 import re
+import shutil
 import stat
 import sys
 import time
@@ -389,7 +390,7 @@ def _gpus() -> list[dict[str, Any]]:
 
 def _ask(command: list[str]) -> str:
     """Return what a program prints, or "" if it is missing, fails or takes too long."""
-    if not any(os.access(os.path.join(folder, command[0]), os.X_OK) for folder in os.get_exec_path()):
+    if shutil.which(command[0]) is None:
         return ""  # without the import, and without a process that finds out
     with no_fork():
         import subprocess

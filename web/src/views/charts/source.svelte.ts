@@ -30,6 +30,7 @@ async function fetched(path: string, params: Params, signal: AbortSignal): Promi
   const heard = live.connected;
   // It has done its part as soon as the answer begins.
   const answer = await turn.run(signal, () => getAnswer(path, params, signal));
+  // Only the first of those that come before the server is listened to: what it misses, the later ones miss.
   if (!heard && (live.connected || live.version === null)) {
     live.shownAsOf(answer.headers.get("Frameworm-Version") ?? "");
   }
