@@ -81,7 +81,7 @@ def removed(run: Run) -> None:
         with Child(folder, log_until_go, folder / "root") as child:
             child.wait_for("phase", _LOGGING)
             (exp_dir,) = (folder / "root").glob("exp_*")
-            shutil.rmtree(exp_dir)
+            _remove(exp_dir)
             _warned(child, exp_dir)
             child.ledger.go = 1
             child.wait()
@@ -90,6 +90,12 @@ def removed(run: Run) -> None:
         return Found(0, 0)
 
     run.trials(range(run.scale(1, 4)), trial)
+
+
+def _remove(exp_dir: Path) -> None:
+    """Remove a folder into which a process writes: a file that comes while it is emptied is removed too."""
+    while exp_dir.exists():
+        shutil.rmtree(exp_dir, ignore_errors=True)
 
 
 def turned_read_only(run: Run) -> None:
