@@ -110,6 +110,17 @@ MANY = (
     Column("beside_cpu_s", "CPU beside them, s"),
 )
 
+SHARES = (
+    Column("sqlite3", "SQLite, %", 100),
+    Column("sqlalchemy", "SQLAlchemy, %", 100),
+    Column("pandas", "pandas, %", 100),
+    Column("numpy", "NumPy, %", 100),
+    Column("pcodec", "pcodec, %", 100),
+    Column("json", "json, %", 100),
+    Column("frameworm", "frameworm, %", 100),
+    Column("others", "others, %", 100),
+)
+
 WORKLOADS = (
     Workload(
         "latency",
@@ -303,6 +314,40 @@ WORKLOADS = (
         "Python's: events and metadata as JSON, the config as YAML, the segment, the catalog.",
         own=True,
     ),
+    Workload(
+        "start-parts",
+        "What the first experiment of a process waits for until it has started",
+        "engine.parts.start",
+        "2",
+        "2",
+        (
+            Column("first_ms", "the first started, ms"),
+            Column("imports_ms", "of that imports, ms"),
+            Column("second_ms", "the second started, ms"),
+        ),
+        text="The imports are those of the thread that waits: YAML, for `config.yaml`, and what asks for the state of "
+        "the random generators.",
+        rounds=5,
+        own=True,
+    ),
+    *(
+        Workload(
+            f"profile-{name}",
+            title,
+            f"engine.shares.{name}",
+            size,
+            quick,
+            SHARES,
+            fill,
+            text="Shares of the time under Python's profiler, which makes Python's calls dearer than those into C. "
+            "What is written in C counts for the library that calls it, unless its name tells another.",
+            own=True,
+        )
+        for name, title, size, quick, fill in (
+            ("compare", "comparing 10 of 10,000 experiments", "10000", "200", "engine.catalog.fill"),
+            ("chart", "1,000,000 points to 1,000", "1000000", "5000", "fill_read"),
+        )
+    ),
     *(
         Workload(
             f"stall-{name}",
@@ -328,6 +373,7 @@ WORKLOADS = (
 
 GROUPS = {
     "catalog": "Many experiments",
+    "profile": "What the time of two questions goes to",
     "stall": "When the disk stalls: what a call of `log_metric` waits",
 }
 """Heads of the tables that hold a group of workloads, a row each."""

@@ -71,7 +71,7 @@ def measure(driver: Peer, n: int) -> dict[str, float]:
     from measuring import repeated
 
     manager = ExperimentManager(driver.folder)
-    some = [f"exp_{number:03d}" for number in range(5, n, max(1, n // 10))][:10]
+    some = some_of(n)
     asked: dict[str, Callable[[], Any]] = {
         "list": manager.list_experiments,
         "newest": lambda: manager.list_experiments(limit=20),
@@ -84,6 +84,11 @@ def measure(driver: Peer, n: int) -> dict[str, float]:
     for name in ("list", "search", "compare"):
         figures |= repeated(f"{name}_sqlite", partial(_rows, driver.folder, _statements(asked[name])))
     return figures
+
+
+def some_of(n: int) -> list[str]:
+    """Return the ids of ten experiments of n, far from each other."""
+    return [f"exp_{number:03d}" for number in range(5, n, max(1, n // 10))][:10]
 
 
 def _statements(ask: Callable[[], Any]) -> list[tuple[str, Any]]:

@@ -1,16 +1,20 @@
-"""What a figure is made of, where it is near its limit: a call of ``log_metric``, and a short experiment."""
+"""What a figure is made of, where it is near its limit: a call of ``log_metric``, a short experiment, a first start."""
 
 from __future__ import annotations
 
+import builtins
 import os
 import statistics
 import struct
 import subprocess
+import threading
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 if TYPE_CHECKING:
     from drivers import Log, LogRow, Peer
@@ -101,3 +105,47 @@ def _files_ms(like: Path, n: int) -> float:
             os.close(file)
         taken.append(clock() - begin)
     return statistics.median(taken) / 1e6
+
+
+def start(driver: Peer, experiments: int) -> dict[str, float]:
+    """Start the first experiments of a process, and note how long the first one's thread waits for imports."""
+    from measuring import clock, params_of
+
+    assert experiments == 2
+    begun, imported = [], []
+
+    def body(log: Log, log_row: LogRow) -> None:
+        begun.append(clock() - begin)
+        imported.append(sum(taken))
+
+    with _imports() as taken:
+        begin = clock()
+        driver.run("first", params_of(0), body)
+    begin = clock()
+    driver.run("second", params_of(1), body)
+    return {"first_ms": begun[0] / 1e6, "imports_ms": imported[0] / 1e6, "second_ms": begun[1] / 1e6}
+
+
+@contextmanager
+def _imports() -> Iterator[list[int]]:
+    """Note the ns of each import statement of this thread, those within it included."""
+    from measuring import clock
+
+    taken: list[int] = []
+    thread, within = threading.get_ident(), False
+    import_ = builtins.__import__
+
+    def timed(*arguments: Any, **named: Any) -> Any:
+        nonlocal within
+        if within or threading.get_ident() != thread:
+            return import_(*arguments, **named)
+        within = True
+        begin = clock()
+        try:
+            return import_(*arguments, **named)
+        finally:
+            within = False
+            taken.append(clock() - begin)
+
+    with patch.object(builtins, "__import__", timed):
+        yield taken
