@@ -95,9 +95,14 @@ def test_names_and_output_folders_come_last() -> None:
         "log_dir": "x",
         "model_name": "vit",
         "run_name": "r",
+        "model.name": "vit",
+        "optimizer.id": "adam",
+        "experiment.name": "e",
+        "wandb.id": "w",
     }
     causes = rank({"config": config}, {"config": {key: f"{value}2" for key, value in config.items()}})
-    assert {cause.key for cause in causes if cause.weight > 10} == {"lr", "data_dir", "model_name"}
+    telling = {"lr", "data_dir", "model_name", "model.name", "optimizer.id"}
+    assert {cause.key for cause in causes if cause.weight > 10} == telling
 
 
 def test_the_data_outranks_the_code_that_is_the_data() -> None:

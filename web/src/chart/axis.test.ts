@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { formatDuration, formatNumber, formatTime } from "./format";
+import { formatRelative, formatNumber, formatTime } from "./format";
 import { nearest } from "./nearest";
 import { extent, fraction, padded, panned, valueAt, withoutOutliers, zoomed } from "./range";
 import { sections, shortName } from "./sections";
@@ -23,7 +23,7 @@ test.each([
   [61, "1 min 1 s"],
   [3600, "1 h"],
   [90061, "1 d 1 h"],
-])("formatDuration(%d) is %s", (value, text) => expect(formatDuration(value)).toBe(text));
+])("formatRelative(%d) is %s", (value, text) => expect(formatRelative(value)).toBe(text));
 
 test("ticks have the decimals their distance needs", () => {
   expect(labels([0, 1], "linear", "number", 5)).toEqual(["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);

@@ -44,8 +44,8 @@ export function formatTick(v: number, step: number): string {
 const decimals = (step: number): number =>
   Math.min(12, Math.max(0, -Math.floor(Math.log10(Math.abs(step) || 1) + 1e-9)));
 
-/** Seconds as `1 d 2 h`, `3 min 4 s`, `1.5 s`. */
-export function formatDuration(seconds: number): string {
+/** Seconds along an axis, where ticks fall on whole units: `1 d 2 h`, `3 min 4 s`, `1.5 s`. */
+export function formatRelative(seconds: number): string {
   if (!Number.isFinite(seconds)) return formatNumber(seconds);
   const sign = seconds < 0 ? MINUS : "";
   const s = Math.abs(seconds);
@@ -79,5 +79,5 @@ export function formatTime(ms: number, stepMs = 0): string {
 /** A value of the x axis as the hover shows it. */
 export function formatX(v: number, kind: XKind): string {
   if (kind === "time") return formatTime(v);
-  return kind === "relative" ? formatDuration(v) : formatNumber(v, 6);
+  return kind === "relative" ? formatRelative(v) : formatNumber(v, 6);
 }

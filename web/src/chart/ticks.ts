@@ -1,5 +1,5 @@
 /** Where an axis has its ticks and what they say; used by the canvas and by the SVG alike. */
-import { formatDuration, formatNumber, formatTick, formatTime, type XKind } from "./format";
+import { formatRelative, formatNumber, formatTick, formatTime, type XKind } from "./format";
 import type { Range, Scale } from "./range";
 
 export interface Tick {
@@ -53,9 +53,9 @@ function linearTicks(range: Range, most: number): Tick[] {
 
 function durationTicks(range: Range, most: number): Tick[] {
   const width = range[1] - range[0];
-  if (width < most) return linearTicks(range, most).map((t) => ({ ...t, label: formatDuration(t.value) }));
+  if (width < most) return linearTicks(range, most).map((t) => ({ ...t, label: formatRelative(t.value) }));
   const step = SECONDS.find((s) => width / s <= most) ?? niceStep(width / 86_400, most) * 86_400;
-  return steps(range, step).map((value) => ({ value, label: formatDuration(value) }));
+  return steps(range, step).map((value) => ({ value, label: formatRelative(value) }));
 }
 
 function timeTicks(range: Range, most: number): Tick[] {

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import {
+  formatBytes,
   formatMeasure,
   formatAge,
   formatCell,
@@ -11,10 +12,12 @@ import {
 } from "./format";
 
 test.each([
-  [0, "0.0s"],
-  [9.94, "9.9s"],
-  [9.96, "10s"],
-  [59.9, "59s"],
+  [0, "0 ms"],
+  [0.0444, "44 ms"],
+  [0.9999, "1.0 s"],
+  [9.94, "9.9 s"],
+  [9.96, "10 s"],
+  [59.6, "1m 00s"],
   [60, "1m 00s"],
   [245, "4m 05s"],
   [3599.6, "1h 00m"],
@@ -59,7 +62,19 @@ test("a mean with and without a deviation", () => {
   expect(formatSpread(0.42131, 0.01234)).toBe("0.4213 ± 0.012");
   expect(formatSpread(0.42131, null)).toBe("0.4213");
 });
-test("counts", () => expect([formatCount(1, "row"), formatCount(12345, "row")]).toEqual(["1 row", "12,345 rows"]));
+test("nouns follow their number", () => {
+  expect([formatCount(1, "row"), formatCount(12345, "row")]).toEqual(["1 row", "12,345 rows"]);
+  expect(formatCount(2, "file differs", "files differ")).toBe("2 files differ");
+});
+
+test.each([
+  [0, "0 B"],
+  [999, "999 B"],
+  [1000, "1.0 kB"],
+  [21_449, "21.4 kB"],
+  [999_600, "1.0 MB"],
+  [104_857_600, "105 MB"],
+])("%d bytes are %s", (bytes, text) => expect(formatBytes(bytes)).toBe(text));
 
 test.each([
   [0.843, "0.8430"],

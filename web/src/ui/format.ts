@@ -7,12 +7,14 @@ const minute = 60;
 const hour = 60 * minute;
 const day = 24 * hour;
 
-/** A span of seconds by its two largest units: `2h 13m`, `4m 05s`, `12.3s`. */
+/** A span of seconds as the command line writes it: `44 ms`, `1.4 s`, `12 s`, `4m 05s`, `2h 13m`, `3d 04h`. */
 export function formatDuration(seconds: number): string {
   if (!Number.isFinite(seconds) || seconds < 0) return "";
-  if (seconds < minute) return seconds < 9.95 ? `${seconds.toFixed(1)}s` : `${Math.min(59, Math.round(seconds))}s`;
+  if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   const two = (value: number) => String(value).padStart(2, "0");
+  if (whole < minute) return `${whole} s`;
   if (whole < hour) return `${Math.floor(whole / minute)}m ${two(whole % minute)}s`;
   if (whole < day) return `${Math.floor(whole / hour)}h ${two(Math.floor((whole % hour) / minute))}m`;
   return `${Math.floor(whole / day)}d ${two(Math.floor((whole % day) / hour))}h`;
@@ -47,8 +49,21 @@ export function formatWhole(count: number): string {
 }
 
 /** `12,345 experiments`, `1 experiment`. */
-export function formatCount(count: number, noun: string): string {
-  return `${formatWhole(count)} ${noun}${count === 1 ? "" : "s"}`;
+export function formatCount(count: number, noun: string, plural = `${noun}s`): string {
+  return `${formatWhole(count)} ${count === 1 ? noun : plural}`;
+}
+
+const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+
+/** Bytes in powers of a thousand, as disks are sold: `21.4 kB`. */
+export function formatBytes(bytes: number): string {
+  let at = 0;
+  let size = bytes;
+  while (size >= 999.5 && at < units.length - 1) {
+    size /= 1000;
+    at++;
+  }
+  return `${at === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${units[at]}`;
 }
 
 /** A value of a table, short; what is not there is empty. */

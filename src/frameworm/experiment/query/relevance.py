@@ -14,14 +14,17 @@ Group = Literal["inputs", "start", "numerics", ""]
 IDLE = 10
 """What weighs no more than this does not change results."""
 
-# The last word of a param that names things, or says where output goes and how much of it.
+# The last word of a param that names the experiment, or says where output goes and how much of it.
 _IDLE_PARAM = re.compile(
-    r"((run|exp|experiment|project|display|group)_?)?(name|id|title)|descriptions?|notes?|comments?|tags?|project|author|user"
+    r"(run|exp|experiment|project|display|group)_?(name|id|title)|descriptions?|notes?|comments?|tags?|project|author|user"
     r"|verbos(e|ity)|debug|quiet|progress(_bar)?|print_\w+|log(s|ging|ger)?|log_(dir|level|path|file|to|every\w*)"
     r"|(out|output|save|result|results|run|runs|work|cache|tmp|temp|artifact|artifacts|experiment|experiments)"
     r"(_?(dir|directory|path|folder|root|file|to))?|date|time|timestamp|host(name)?|port",
     re.IGNORECASE,
 )
+# As the last word idle at the top and below what is tracked: `model.name` and `optimizer.name` choose what runs.
+_NAME = re.compile(r"name|id|title", re.IGNORECASE)
+_NAMED = re.compile(r"group|track(er|ing)|wandb|mlflow|aim|tensorboard|hydra", re.IGNORECASE)
 # Files that a program run does not read; what pins packages is told by the packages themselves.
 _IDLE_FILE = re.compile(
     r"(^|/)(tests?|docs?|\.github|\.vscode|\.idea)/|(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$|\.(md|rst)$"
@@ -70,8 +73,12 @@ def weigh_fact(part: str, key: str) -> int:
 
 def weigh_param(key: str, *, added: bool) -> tuple[int, Group]:
     """Return the weight of a param; ``added``: one of the two experiments does not have it."""
-    word = key.rpartition(".")[2]
-    if _IDLE_PARAM.fullmatch(word):
+    *above, word = key.split(".")
+    if _NAME.fullmatch(word):
+        idle = not above or any(pattern.fullmatch(above[-1]) for pattern in (_NAMED, _IDLE_PARAM))
+    else:
+        idle = _IDLE_PARAM.fullmatch(word) is not None
+    if idle:
         return 8, ""
     if re.search(r"(^|_)seeds?$|^(random_state|rng)$", word, re.IGNORECASE):
         return 85, "start"
