@@ -153,11 +153,12 @@ def _script() -> Path | None:
 
 def _imported(root: Path, script: Path | None) -> Iterator[str]:
     """Yield the files under ``root`` that were imported and are not installed, and the script."""
+    above = os.path.join(root, "")
     files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     for file in {*files, None if script is None else str(script)}:
         real = None if file is None else _own_source(file)
-        if real is not None and Path(real).is_relative_to(root):
-            yield str(Path(real).relative_to(root))
+        if real is not None and real.startswith(above):
+            yield real[len(above) :]
 
 
 @functools.cache  # a thousand modules took 16 ms an experiment

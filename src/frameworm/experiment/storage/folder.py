@@ -76,7 +76,7 @@ def experiment_folders(root: Path) -> dict[str, int]:
         ) from None
     except NotADirectoryError:
         raise StoreNotFoundError(f"{root}: is a file; expected the folder that experiments are recorded in") from None
-    return {name: number for name in names if (number := number_of(name)) is not None}
+    return {name: int(match[1]) for name in names if (match := _FOLDER.match(name))}
 
 
 def find_folder(root: Path, experiment_id: str) -> Path:
@@ -155,7 +155,7 @@ def create_folder(root: Path, name: str, fill: Callable[[str, Path], None]) -> t
 
 def _claim(root: Path, ids: Path) -> int:
     """Take a number that no experiment has or had, however many processes try at once."""
-    taken = [int(claim) for claim in os.listdir(ids) if claim.isdecimal()]
+    taken = map(int, filter(str.isdecimal, os.listdir(ids)))
     number = max([0, *taken, *experiment_folders(root).values()])
     while True:
         number += 1
