@@ -14,7 +14,7 @@ describe("axes", () => {
     expect(axis.ticks.map((tick) => tick.label)).toContain("10");
   });
 
-  test("positive numbers over two decades are spread by their logarithm", () => {
+  test("positive numbers over one and a half decades are spread by their logarithm", () => {
     const axis = axisOf({ id: "lr", values: [0.001, 0.01, 0.1] });
     expect(axis.scale).toBe("log");
     expect(axis.places[1]).toBeCloseTo(0.5);

@@ -24,8 +24,8 @@ export interface Axis {
   ticks: { place: number; label: string }[];
 }
 
-/** Decades from which on positive numbers are spread by their logarithm. */
-const logDecades = 2;
+/** Decades from which on positive numbers are spread by their logarithm: learning rates from 3e-4 to 1e-2 are. */
+const logDecades = 1.5;
 
 export function axisOf(quantity: Quantity, most = 6): Axis {
   const known = quantity.values.filter((value) => value !== null);
