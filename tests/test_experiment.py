@@ -168,7 +168,7 @@ def test_the_next_number_is_found_without_listing_the_root(tmp_path, monkeypatch
     assert make(tmp_path).experiment_id == "exp_002"
     assert not {tmp_path, tmp_path / ".frameworm" / "ids"}.intersection(listed)
     # Where it is not noted what was taken, or not rightly, one has to look: a kill came in between, or a copy is odd.
-    for noted in (b"", b"2", b"\xff\n", b"1 1\n", b"9" * 5000):
+    for noted in (b"", b"2", b"\xff\n", b"1 1\n", b"9" * 5000 + b" 3\n"):
         (tmp_path / ".frameworm" / "last").write_bytes(noted)
         number = int(make(tmp_path).experiment_id[4:])
         assert tmp_path in listed

@@ -2,7 +2,7 @@
 
 <root>/
   .frameworm/ids/7            number 7 is taken, for ever: an empty file made with O_EXCL
-  .frameworm/last             the number taken last, and how many folders the root then had: `7 9`
+  .frameworm/last             the number taken last, and how many links the root then had: `7 10`
   exp_007_<slug>/             config.yaml  metadata.json  checkpoints/  logs/  artifacts/  provenance/
   experiments.db              the catalog
 """
@@ -180,7 +180,8 @@ def _last(root: Path) -> int | None:
     has, one for each folder in it; a file system that does not count them says 1.
     """
     try:
-        noted = re.fullmatch(r"(\d+) (\d+)\n", (root / HIDDEN / _LAST).read_text(encoding="ascii", errors="replace"))
+        text = (root / HIDDEN / _LAST).read_text(encoding="ascii", errors="replace")
+        noted = re.fullmatch(r"(\d{1,18}) (\d{1,18})\n", text)
         return int(noted[1]) if noted and 1 < int(noted[2]) == root.stat().st_nlink else None
     except OSError:
         return None
