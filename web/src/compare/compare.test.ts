@@ -18,6 +18,8 @@ describe("axes", () => {
     const axis = axisOf({ id: "lr", values: [0.001, 0.01, 0.1] });
     expect(axis.scale).toBe("log");
     expect(axis.places[1]).toBeCloseTo(0.5);
+    expect(axisOf({ id: "lr", values: [3e-4, 1e-2] }).scale).toBe("log");
+    expect(axisOf({ id: "width", values: [64, 512] }).scale).toBe("linear");
     expect(axisOf({ id: "lr", values: [-1, 100] }).scale).toBe("linear");
   });
 

@@ -2,14 +2,12 @@
 
 <root>/
   .frameworm/ids/7            number 7 is taken, for ever: an empty file made with O_EXCL
-  .frameworm/last             the number taken last, and how many links the root then had: `7 10`
   exp_007_<slug>/             config.yaml  metadata.json  checkpoints/  logs/  artifacts/  provenance/
   experiments.db              the catalog
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import hashlib
 import json
@@ -34,7 +32,6 @@ SCHEMA_VERSION = 4
 RULES_NAME = "alerts.yaml"
 CONFIG = "config.yaml"
 METADATA = "metadata.json"
-_LAST = "last"
 LOGS, ARTIFACTS, CHECKPOINTS, PROVENANCE = "logs", "artifacts", "checkpoints", "provenance"
 
 _FOLDER = re.compile(r"exp_(\d{3,})(?:_.*)?\Z", re.DOTALL)
@@ -149,8 +146,6 @@ def create_folder(root: Path, name: str, fill: Callable[[str, Path], None]) -> t
         fill(experiment_id, making)
         folder = root / f"{experiment_id}_{slug(name)}"
         making.rename(folder)
-        with contextlib.suppress(OSError):  # who does not find it noted, looks
-            (root / HIDDEN / _LAST).write_text(f"{number} {root.stat().st_nlink}\n")
     except OSError as error:
         raise StoreError(
             f"{root}: an experiment cannot be made there ({error}); check root_dir and its rights"
@@ -160,10 +155,7 @@ def create_folder(root: Path, name: str, fill: Callable[[str, Path], None]) -> t
 
 def _claim(root: Path, ids: Path) -> int:
     """Take a number that no experiment has or had, however many processes try at once."""
-    number = _last(root)
-    if number is None:
-        taken = map(int, filter(str.isdecimal, os.listdir(ids)))
-        number = max([0, *taken, *experiment_folders(root).values()])
+    number = max(experiment_folders(root).values(), default=0)  # those deleted since have their claims
     while True:
         number += 1
         try:
@@ -171,20 +163,6 @@ def _claim(root: Path, ids: Path) -> int:
             return number
         except FileExistsError:
             continue
-
-
-def _last(root: Path) -> int | None:
-    """Return the number taken last, or None if one has to look: nobody has noted it, or a folder came or went since.
-
-    Looking takes 15 ms where there are 10,000. Folders that people copy in or remove change how many links the root
-    has, one for each folder in it; a file system that does not count them says 1.
-    """
-    try:
-        text = (root / HIDDEN / _LAST).read_text(encoding="ascii", errors="replace")
-        noted = re.fullmatch(r"(\d{1,18}) (\d{1,18})\n", text)
-        return int(noted[1]) if noted and 1 < int(noted[2]) == root.stat().st_nlink else None
-    except OSError:
-        return None
 
 
 def write_atomically(path: Path, text: str) -> None:
