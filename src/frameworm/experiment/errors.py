@@ -17,6 +17,7 @@
         ├── MetricError                            metric name, value, step, epoch or context
         ├── ArtifactError                          artifact: missing, special file, unsafe name
         ├── BundleError                            file of an exported experiment: damaged, unsafe, or no such
+        ├── UnsafePathError (OSError)              a recorded path leads out of its place, or is no regular file
         └── QueryError                             filter or text query; points at the character
 
 Every message says what came, what is allowed and what to do next. ``FramewormWarning`` is the one category
@@ -46,6 +47,7 @@ __all__ = [
     "StoreError",
     "StoreNotFoundError",
     "StoreVersionError",
+    "UnsafePathError",
     "tell",
 ]
 
@@ -138,6 +140,10 @@ class ArtifactError(InputError):
 
 class BundleError(InputError):
     """A file is not the bundle of an experiment, or is damaged or unsafe."""
+
+
+class UnsafePathError(InputError, OSError):
+    """A path leads out of the folder it must lie in, or what lies there is no regular file; it was not touched."""
 
 
 class QueryError(InputError):
