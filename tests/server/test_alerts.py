@@ -18,6 +18,7 @@ from frameworm.experiment.errors import ConfigError
 from frameworm.experiment.query.rules import read_rules
 from frameworm.experiment.server.app import create_app
 from frameworm.experiment.server.live import Live
+from frameworm.experiment.server.trust import Word, keep_word, trust_file
 
 RULES = """
 rules:
@@ -31,6 +32,19 @@ rules:
   - name: crashed
     crashed: true
 """
+
+
+@pytest.fixture(autouse=True)
+def own_configuration(tmp_path_factory, monkeypatch) -> Path:
+    """Keep the user's own configuration out of it."""
+    folder = tmp_path_factory.mktemp("configuration")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+    return folder
+
+
+def allow(root: Path, *, inside: bool = True) -> None:
+    """Say, as the user, that alerts are sent on as ``alerts.yaml`` says now."""
+    keep_word(root, read_rules(root), Word(allowed=True, inside=inside))
 
 
 class Told:
@@ -140,6 +154,7 @@ def test_alerts_are_sent_to_a_webhook_and_a_command(tmp_path):
                 "command": [sys.executable, "-c", program, str(said)],
             }
             tmp_path.joinpath("alerts.yaml").write_text(json.dumps({"send": send}))
+            allow(tmp_path)
             _, alerts, _ = watcher(tmp_path)
             alerts.look()
             with begun(tmp_path, "sent") as exp:
@@ -159,6 +174,7 @@ def teller(root: Path) -> Path:
     send = {"command": [sys.executable, "-c", program, str(root / "said")]}
     rules = [{"name": "crashed", "crashed": True}, {"name": "large", "when": "metrics.loss > 100"}]
     root.joinpath("alerts.yaml").write_text(json.dumps({"send": send, "rules": rules}))
+    allow(root)
     return root / "said"
 
 
@@ -198,10 +214,10 @@ def test_of_several_servers_one_sends(tmp_path):
 def test_what_was_sent_long_ago_is_forgotten(tmp_path):
     teller(tmp_path)
     sent = tmp_path / ".frameworm" / "sent"
+    _, first, _ = watcher(tmp_path)
+    first.look()
     with begun(tmp_path) as exp:
         exp.alert("look")
-    _, first, _ = watcher(tmp_path)
-    first._idle_ms = 0
     first.look()
     (kept,) = sent.iterdir()
     (sent / "old").touch()
@@ -223,22 +239,75 @@ def test_what_a_server_died_of_sending_is_sent_no_more(tmp_path):
     assert told.titles() == [("exp_001", "look")] and not said.exists()
 
 
-def test_a_read_only_server_sends_what_no_other_has(tmp_path):
+def test_a_read_only_server_sends_nothing(tmp_path):
     said = teller(tmp_path)
-    _, reader, _ = watcher(tmp_path, read_only=True)
-    _, writer, _ = watcher(tmp_path)
+    _, reader, told = watcher(tmp_path, read_only=True)
     reader.look()
-    writer.look()
     with begun(tmp_path) as exp:
         exp.alert("first")
         reader.look()
-        assert said.read_text() == "first\n" and not (tmp_path / ".frameworm" / "sent").exists()
-    writer.look()
+    assert told.titles() == [("exp_001", "first")] and not said.exists() and reader.trouble == ""
+
+
+def test_what_was_raised_before_the_server_began_is_not_sent(tmp_path):
+    """Also what comes into the folder only now, with an old time: an experiment of somebody else's."""
+    said = teller(tmp_path)
     with begun(tmp_path) as exp:
-        exp.alert("second")
-    writer.look()
-    reader.look()
-    assert said.read_text() == "first\nfirst\nsecond\n"  # it cannot leave word that it sent
+        exp.alert("old")
+    _, alerts, told = watcher(tmp_path)
+    alerts._since_ms += 1000
+    alerts._seen = set()  # as if it came into the folder after the first look
+    alerts.look()
+    assert told.titles() == [("exp_001", "old")] and not said.exists()
+
+
+@pytest.mark.parametrize("word", [None, Word(allowed=False, inside=False)])
+def test_nothing_is_run_or_posted_that_the_user_has_not_allowed(tmp_path, word):
+    said = teller(tmp_path)
+    trust_file().unlink()
+    if word is not None:
+        keep_word(tmp_path, read_rules(tmp_path), word)
+    app, alerts, _ = watcher(tmp_path)
+    alerts.look()
+    with begun(tmp_path) as exp:
+        exp.alert("look")
+    alerts.look()
+    assert not said.exists()
+    trouble = TestClient(app, base_url="http://127.0.0.1").get("/api/v1/alerts").json()["trouble"]
+    assert "not allowed" in trouble and "--trust-alerts" in trouble
+
+
+def test_a_word_holds_for_one_folder_and_for_what_its_file_said(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for root in (one, two):
+        root.mkdir()
+        root.joinpath("alerts.yaml").write_text("send: {command: [first]}")
+    allow(one)
+    looks = {root: watcher(root)[1] for root in (one, two)}
+    for alerts in looks.values():
+        alerts.look()
+    assert looks[one].trouble == "" and "not allowed" in looks[two].trouble
+    one.joinpath("alerts.yaml").write_text("send: {command: [first]}\nrules: [{crashed: true}]")
+    looks[one].look()
+    assert looks[one].trouble == ""  # rules do nothing outside
+    one.joinpath("alerts.yaml").write_text("send: {command: [first, --and-more]}")
+    looks[one].look()
+    assert "not allowed" in looks[one].trouble
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"%s": 7}', '{"%s": {"send": 1}}', "[" * 100_000])
+def test_a_word_that_cannot_be_read_is_none(tmp_path, text):
+    said = teller(tmp_path)
+    trust_file().write_text(text.replace("%s", str(tmp_path)))
+    _, alerts, _ = watcher(tmp_path)
+    alerts.look()
+    with begun(tmp_path) as exp:
+        exp.alert("look")
+    alerts.look()
+    assert not said.exists() and "not allowed" in alerts.trouble
+    allow(tmp_path)  # over whatever lies there
+    alerts.look()
+    assert alerts.trouble == ""
 
 
 def test_without_rules_and_listeners_nothing_is_asked(tmp_path):
@@ -268,13 +337,16 @@ def test_without_rules_and_listeners_nothing_is_asked(tmp_path):
 def test_what_cannot_be_sent_is_shown(tmp_path):
     send = {"webhook": "http://127.0.0.1:9/", "command": [sys.executable, "-c", "raise SystemExit('no bell')"]}
     tmp_path.joinpath("alerts.yaml").write_text(json.dumps({"send": send}))
+    allow(tmp_path)
     app, alerts, _ = watcher(tmp_path)
     alerts.look()
     with begun(tmp_path) as exp:
         exp.alert("look")
     alerts.look()
     got = TestClient(app, base_url="http://127.0.0.1").get("/api/v1/alerts").json()
-    assert got["trouble"] == "the command in alerts.yaml ended with 1: no bell"
+    hook, command = got["trouble"].split("; ")
+    assert hook.startswith("the webhook in alerts.yaml did not take an alert: ")
+    assert command == "the command in alerts.yaml ended with 1: no bell"
 
 
 @pytest.mark.parametrize(
@@ -290,6 +362,9 @@ def test_what_cannot_be_sent_is_shown(tmp_path):
         ("rules: [{crashed: true, level: loud}]", "level: expected info, warning, error, got 'loud'"),
         ("rules: [{crashed: true}, {crashed: true}]", "a name of its own"),
         ("send: {webhook: 'file:///etc/passwd'}", "webhook: expected an address"),
+        ("send: {webhook: 'http://host:port/'}", "webhook: expected an address"),
+        ("send: {webhook: 'http://[::1/'}", "webhook: expected an address"),
+        ('send: {webhook: "http://host/a\\r\\nx: y"}', "webhook: expected an address"),
         ("send: {command: rm}", "command: expected a list"),
         ("rules: [", "alerts.yaml"),
     ],

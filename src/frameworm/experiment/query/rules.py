@@ -10,7 +10,7 @@ rules:
   - name: crashed
     crashed: true
     level: error
-send:
+send:                                    # done only where the user has allowed it
   webhook: https://hooks.example.org/…   # POST of JSON
   command: [notify-send, frameworm]      # run without a shell; what to say is in its environment
 """
@@ -128,9 +128,14 @@ def _rule(told: Any, number: int) -> Rule:
 def _webhook(told: Any) -> str:
     if told is None:
         return ""
-    if not isinstance(told, str) or urlsplit(told).scheme not in ("http", "https") or not urlsplit(told).hostname:
+    try:
+        parts = urlsplit(told) if isinstance(told, str) else urlsplit("")
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, brackets that hold no address
+        right = False
+    if not right or any(ord(char) <= 32 or ord(char) > 126 for char in told):
         raise ConfigError(f"send: webhook: expected an address that begins with https://, got {told!r:.80}")
-    return told
+    return str(told)
 
 
 def _command(told: Any) -> tuple[str, ...]:

@@ -4,6 +4,9 @@ One thread looks every two seconds, as long as there is an ``alerts.yaml`` or an
 is written into the experiment's record, so that it is told once, whoever serves the folder next. On a read-only root
 it is only known while this runs.
 
+Alerts are sent on only as the user allowed it (``trust``): the file may be somebody else's, and a command of it runs as
+the user. A server that is to change nothing sends nothing, and none sends what was raised before it began.
+
 Of several servers of a root one sends an alert on: the first to make its file in ``.frameworm/sent``. It does so before
 it sends, so an alert goes out at most once; if the server dies in between, it is in the record and on the page alone.
 Where that file cannot be made, each server sends: twice is better than never. A server that starts removes the files
@@ -22,7 +25,6 @@ import os
 import subprocess
 import threading
 import time
-import urllib.request
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -32,6 +34,8 @@ from frameworm.experiment.errors import ConfigError, ExperimentError, StoreNotFo
 from frameworm.experiment.server.delivery import Json
 from frameworm.experiment.server.live import Live
 from frameworm.experiment.server.store import Opened, ReadOnlyError, Store
+from frameworm.experiment.server.trust import Word, word_on
+from frameworm.experiment.server.webhook import post
 from frameworm.experiment.storage.folder import HIDDEN, RULES_NAME, id_of
 
 if TYPE_CHECKING:
@@ -116,9 +120,7 @@ class Alerts:
                 new.append(alert)
         for alert in new:
             self._live.publish("alert", alert)
-            if (rules.webhook or rules.command) and self._claimed(alert):
-                self._unsent = self._send(rules, alert)
-        trouble = trouble or self._unsent
+        trouble = trouble or self._send_on(rules, new)
         if trouble and trouble != self.trouble:
             _log.warning("%s", trouble)
         self.trouble = trouble
@@ -193,37 +195,50 @@ class Alerts:
             return not path.exists()
         return True
 
-    def _send(self, rules: Rules, alert: dict[str, Any]) -> str:
-        """Send an alert on; return what went wrong."""
-        said = f"{alert['experiment_id']} {alert['name']}: {alert['title']}"
-        if alert["text"]:
-            said += f"\n{alert['text']}"
-        trouble = ""
-        if rules.webhook:
-            body = json.dumps({"text": said, "alert": alert}).encode()
-            request = urllib.request.Request(rules.webhook, body, {"Content-Type": "application/json"}, method="POST")
-            try:
-                with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
-                    pass
-            except (OSError, ValueError) as error:
-                trouble = f"the webhook in alerts.yaml did not take an alert: {error}"
-        if rules.command:
-            told = {f"FRAMEWORM_ALERT_{name.upper()}": str(value) for name, value in alert.items()}
-            try:
-                done = subprocess.run(
-                    rules.command,
-                    env={**os.environ, **told},
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    timeout=_TIMEOUT_S,
-                    check=False,
-                )
-                if done.returncode:
-                    last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-                    trouble = f"the command in alerts.yaml ended with {done.returncode}: {''.join(last):.200}"
-            except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-                trouble = f"the command in alerts.yaml cannot be run: {error}"
-        return trouble
+    def _send_on(self, rules: Rules, new: Iterable[dict[str, Any]]) -> str:
+        """Send new alerts on, as far as the user allowed it; return what is wrong with that."""
+        if not (rules.webhook or rules.command) or self._store.read_only:
+            return ""
+        word = word_on(self._store.root, rules)
+        if word is None or not word.allowed:
+            return (
+                "alerts are not sent on as alerts.yaml says: you have not allowed it; see frameworm ui --trust-alerts"
+            )
+        for alert in new:
+            if alert["time_ms"] >= self._since_ms and not self._stop.is_set() and self._claimed(alert):
+                self._unsent = _send(rules, alert, word)
+        return self._unsent
+
+
+def _send(rules: Rules, alert: dict[str, Any], word: Word) -> str:
+    """Send an alert on; return what went wrong."""
+    said = f"{alert['experiment_id']} {alert['name']}: {alert['title']}"
+    if alert["text"]:
+        said += f"\n{alert['text']}"
+    troubles = []
+    if rules.webhook:
+        body = json.dumps({"text": said, "alert": alert}).encode()
+        try:
+            post(rules.webhook, body, inside=word.inside, timeout_s=_TIMEOUT_S)
+        except (OSError, ValueError) as error:
+            troubles.append(f"the webhook in alerts.yaml did not take an alert: {error}")
+    if rules.command:
+        told = {f"FRAMEWORM_ALERT_{name.upper()}": str(value) for name, value in alert.items()}
+        try:
+            done = subprocess.run(
+                rules.command,
+                env={**os.environ, **told},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_TIMEOUT_S,
+                check=False,
+            )
+            if done.returncode:
+                last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+                troubles.append(f"the command in alerts.yaml ended with {done.returncode}: {''.join(last):.200}")
+        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+            troubles.append(f"the command in alerts.yaml cannot be run: {error}")
+    return "; ".join(troubles)
 
 
 def listed(store: Store, *, since_ms: int = 0, level: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
