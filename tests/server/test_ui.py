@@ -25,9 +25,11 @@ import uvicorn
 from frameworm.experiment import Experiment, ExperimentManager
 from frameworm.experiment.cli.ui import ui
 from frameworm.experiment.errors import InputError, StoreError
+from frameworm.experiment.query.rules import read_rules
 from frameworm.experiment.server import run
 from frameworm.experiment.server.app import create_app
 from frameworm.experiment.server.live import Live
+from frameworm.experiment.server.trust import Word, keep_word
 
 SOURCE = Path(__file__).parents[2] / "src"
 PATIENCE_S = 30.0
@@ -272,13 +274,15 @@ def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 1 and "is a file" in done.stderr
 
 
-def test_two_send_each_alert_once(start: Start, tmp_path: Path) -> None:
+def test_two_send_each_alert_once(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
     said = tmp_path / "said"
     program = "import os, sys; open(sys.argv[1], 'a').write(os.environ['FRAMEWORM_ALERT_TITLE'] + '\\n')"
     root = tmp_path / "experiments"
     root.mkdir()
     send = {"command": [sys.executable, "-c", program, str(said)]}
     root.joinpath("alerts.yaml").write_text(json.dumps({"send": send, "rules": [{"name": "odd", "not_finite": "*"}]}))
+    keep_word(root, read_rules(root), Word(allowed=True, inside=False))
     for one in [start(root), start(root)]:
         assert one.get("/api/v1/store")[0] == 200
     wanted = ["odd", *(f"alert {number}" for number in range(4))]
