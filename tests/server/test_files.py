@@ -5,15 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import threading
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from frameworm.experiment import Experiment
+from frameworm.experiment.server import files
 from frameworm.experiment.server.app import create_app
-from frameworm.experiment.server.files import media_type, preview
+from frameworm.experiment.server.files import media_type
 
 BASE = "/api/v1/experiments/exp_001/artifacts"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
@@ -115,6 +119,11 @@ def test_a_preview_is_of_a_kind(client, name, kind):
 
 def test_what_is_long_is_cut(tmp_path):
     path = tmp_path / "x"
+
+    def preview(path: Path, name: str) -> dict[str, Any]:
+        with FileIO(path) as file:
+            return files.preview(file, name)
+
     path.write_text("ü" * 200_000)
     told = preview(path, "x.txt")
     assert told["truncated"] and told["kind"] == "text" and set(told["text"]) == {"ü"}
@@ -144,8 +153,53 @@ def test_a_path_that_leads_out_of_the_folder_is_refused(own_root, serving):
     client = serving(own_root)
     for path in ("content", "preview"):
         answer = client.get(f"{BASE}/{path}", params={"name": "link"})
-        assert answer.status_code == 422 and "symlink" in answer.json()["error"]["message"]
+        assert answer.status_code == 422 and "is a link" in answer.json()["error"]["message"]
     stored.unlink()
     assert client.get(f"{BASE}/content", params={"name": "link"}).status_code == 404
+    os.mkfifo(stored)
+    assert client.get(f"{BASE}/content", params={"name": "link"}).status_code == 422
     metadata = Path(own_root / "exp_001_vae" / "metadata.json")
     assert "link" in json.dumps(json.loads(metadata.read_text())["artifacts"])
+
+
+def test_a_link_put_there_while_it_is_asked_for_leaks_nothing(own_root, serving):
+    """A thread turns the artifact, and the folder it lies in, into links to elsewhere and back."""
+    (own_root.parent / "victim").mkdir()
+    (own_root.parent / "victim" / "file").write_bytes(b"secret")
+    with Experiment.resume("exp_001", own_root, capture_console=False, system_metrics_s=0) as exp:
+        (own_root.parent / "mine").write_bytes(b"mine")
+        exp.log_artifact(own_root.parent / "mine", artifact_name="sub/file")
+    folder = own_root / "exp_001_vae" / "artifacts"
+    client, ended = serving(own_root), threading.Event()
+
+    def swap(place: Path, target: str) -> None:
+        kept = place.with_name("kept")
+        place.rename(kept)
+        place.symlink_to(target)
+        place.unlink()
+        kept.rename(place)
+
+    def swapping() -> None:
+        while not ended.is_set():
+            swap(folder / "sub", "../../../victim")
+            swap(folder / "sub" / "file", "../../../../victim/file")
+
+    thread = threading.Thread(target=swapping)
+    thread.start()
+    try:
+        answers = [client.get(f"{BASE}/{what}", params={"name": "sub/file"}) for what in ("content", "preview") * 200]
+    finally:
+        ended.set()
+        thread.join()
+    assert {answer.status_code for answer in answers} <= {200, 404, 422}
+    assert not any(b"secret" in answer.content for answer in answers)
+    assert any(answer.status_code == 200 for answer in answers)
+
+
+def test_what_was_sent_is_closed(client):
+    before = len(os.listdir("/dev/fd"))
+    for name in list(FILES) * 5:
+        for headers in ({}, {"Range": "bytes=0-3"}, {"Range": "bytes=99999-"}, {"Range": "nonsense"}):
+            client.get(f"{BASE}/content", params={"name": name}, headers=headers)
+        client.head(f"{BASE}/content", params={"name": name})
+    assert len(os.listdir("/dev/fd")) <= before + 2

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frameworm.experiment.errors import InputError
+from frameworm.experiment.errors import InputError, UnsafePathError
 from frameworm.experiment.server import logs
 from frameworm.experiment.server.logs import read_window, search
 
@@ -87,14 +87,16 @@ def test_a_line_longer_than_a_piece_is_searched_to_its_end(folder, monkeypatch):
 
 def test_only_a_file_of_the_experiment_is_read(folder):
     path = folder / "logs" / "console.log"
-    for make in (lambda: path.symlink_to("/etc/hostname"), lambda: os.mkfifo(path), lambda: path.mkdir(), lambda: None):
-        if path.is_dir():
-            path.rmdir()
-        else:
-            path.unlink(missing_ok=True)
+    for make in (lambda: path.symlink_to("/etc/hostname"), lambda: os.mkfifo(path), lambda: path.mkdir()):
+        path.unlink(missing_ok=True)
         make()
-        assert read_window(folder, 0, 100).size == 0
-        assert search(folder, "a", 0, 1) == {"matches": [], "more": False, "next": 0}
+        with pytest.raises(UnsafePathError, match="expected a regular file"):
+            read_window(folder, 0, 100)
+        with pytest.raises(UnsafePathError, match="expected a regular file"):
+            search(folder, "a", 0, 1)
+    path.rmdir()
+    assert read_window(folder, 0, 100).size == 0
+    assert search(folder, "a", 0, 1) == {"matches": [], "more": False, "next": 0}
 
 
 def test_the_console_over_http(own_root, serving):

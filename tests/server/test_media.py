@@ -114,3 +114,38 @@ def test_a_picture_in_a_cell_is_sent(client):
 def test_what_is_not_there_is_told(client, path, status, said):
     answer = client.get(path)
     assert answer.status_code == status and said in answer.text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "7", "{}", "[" * 100_000, '{"columns": 5, "rows": []}', '{"columns": ["a"], "rows": [[1], 5]}'),
+        *('{"columns": ["a"], "rows": [[]]}', '{"columns": ["a"], "rows": null}', '{"columns": ["a"], "rows": "x"}'),
+    ],
+)
+def test_a_table_whose_file_was_changed_is_told(tmp_path, content):
+    with Experiment(name="m", root_dir=tmp_path, capture_console=False, system_metrics_s=0) as exp:
+        exp.log_table("t", [[1]], columns=["a"])
+    (path,) = exp.exp_dir.glob("media/*/*.json")
+    path.chmod(0o644)
+    path.write_text(content)
+    client = TestClient(create_app(tmp_path), base_url="http://127.0.0.1")
+    answer = client.get(f"{BASE}/table", params={"digest": f"sha256:{path.stem}", "sort": 0})
+    assert answer.status_code == 422 and "is no table" in answer.text
+
+
+def test_media_behind_links_are_not_sent(tmp_path):
+    with Experiment(name="m", root_dir=tmp_path / "root", capture_console=False, system_metrics_s=0) as exp:
+        exp.log_text("t", "mine")
+    (path,) = exp.exp_dir.glob("media/*/*.txt")
+    (tmp_path / "secret").write_text("secret")
+    path.unlink()
+    path.symlink_to(tmp_path / "secret")
+    client = TestClient(create_app(tmp_path / "root"), base_url="http://127.0.0.1")
+    for asked in (f"files/sha256:{path.stem}", f"text?digest=sha256:{path.stem}"):
+        answer = client.get(f"{BASE}/{asked}")
+        assert answer.status_code == 422 and "is a link" in answer.text
+    path.unlink()
+    path.parent.rmdir()
+    path.parent.symlink_to(tmp_path)
+    assert client.get(f"{BASE}/files/sha256:{path.stem}").status_code == 422

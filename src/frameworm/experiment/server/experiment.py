@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 import re
@@ -12,11 +13,11 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query
 
-from frameworm.experiment.errors import ExperimentNotFoundError, StoreError
+from frameworm.experiment.errors import ExperimentNotFoundError, StoreError, UnsafePathError
 from frameworm.experiment.model import NO_EPOCH, SYSTEM_CONTEXT, ExperimentInfo, SeriesSummary
 from frameworm.experiment.provenance.git import PATCH_NAME
 from frameworm.experiment.server.delivery import Json
-from frameworm.experiment.server.files import open_inside
+from frameworm.experiment.server.opened import open_below
 from frameworm.experiment.server.store import Opened
 from frameworm.experiment.server.table import names_in
 from frameworm.experiment.storage.folder import PROVENANCE, number_of
@@ -207,11 +208,13 @@ def provenance(id: str, store: Opened) -> Json:
 
 
 def _patch(info: ExperimentInfo) -> dict[str, Any] | None:
-    descriptor = open_inside(info.path, f"{PROVENANCE}/{PATCH_NAME}") if info.git.get("patch") else None
-    if descriptor is None:
+    file = None
+    with contextlib.suppress(UnsafePathError):  # `frameworm doctor` tells of it; the rest is shown
+        file = open_below(info.path, f"{PROVENANCE}/{PATCH_NAME}") if info.git.get("patch") else None
+    if file is None:
         return None
-    with open(descriptor, "rb") as file:
-        patch, size = file.read(_PATCH), os.fstat(descriptor).st_size
+    with file:
+        patch, size = file.read(_PATCH), os.fstat(file.fileno()).st_size
     return {"text": patch.decode(errors="replace"), "truncated": size > _PATCH, "size_bytes": size}
 
 

@@ -10,6 +10,7 @@ import csv
 import itertools
 import os
 from dataclasses import asdict
+from io import FileIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,8 +20,8 @@ from fastapi.responses import FileResponse
 from frameworm.experiment.errors import ArtifactNotFoundError
 from frameworm.experiment.model import Artifact, ExperimentInfo
 from frameworm.experiment.server.delivery import Json
+from frameworm.experiment.server.opened import OpenedResponse, open_below
 from frameworm.experiment.server.store import Opened
-from frameworm.experiment.storage.artifacts import artifact_path
 
 router = APIRouter(tags=["one experiment"])
 
@@ -55,19 +56,19 @@ def artifacts(id: str, store: Opened) -> Json:
 
 
 @router.get("/experiments/{id}/artifacts/content", response_class=FileResponse)
-def artifact_content(id: str, store: Opened, name: Name, version: Version = None) -> FileResponse:
+def artifact_content(id: str, store: Opened, name: Name, version: Version = None) -> OpenedResponse:
     """Return the bytes of an artifact, or a range of them.
 
     PNG, JPEG, GIF, WebP, WAV, MP3, Ogg, FLAC, MP4 and WebM, told by their first bytes whatever they are called, come as
     what they are; all else as `application/octet-stream`, to be saved, with a policy that lets nothing run.
     """
-    artifact, path = _find(store, id, name, version)
-    kind = media_type(_head(path, 64))
-    return FileResponse(
-        path,
+    artifact, file = _open(store, id, name, version)
+    kind = media_type(_head(file, 64))
+    return OpenedResponse(
+        file,
         media_type=kind or "application/octet-stream",
         filename=artifact.name.rpartition("/")[2],
-        content_disposition_type="inline" if kind else "attachment",
+        inline=bool(kind),
         headers={"Content-Security-Policy": _INERT, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"},
     )
 
@@ -79,14 +80,14 @@ def artifact_preview(id: str, store: Opened, name: Name, version: Version = None
     `kind` is `text`, `json`, `yaml`, `markdown` (each with `text`, the first 256 kB), `csv` (with `rows`, the first 200
     of at most 100 cells), or `image`, `audio`, `video` (see `content`), or `binary`. SVG and HTML are text.
     """
-    artifact, path = _find(store, id, name, version)
-    size = path.stat().st_size
-    return Json({**preview(path, artifact.name), "size_bytes": size})
+    artifact, file = _open(store, id, name, version)
+    with file:
+        return Json({**preview(file, artifact.name), "size_bytes": os.fstat(file.fileno()).st_size})
 
 
-def preview(path: Path, name: str) -> dict[str, Any]:
+def preview(file: FileIO, name: str) -> dict[str, Any]:
     """Return what can be shown of a file, as the endpoint tells it but for the size."""
-    head = _head(path, _TEXT + 1)
+    head = _head(file, _TEXT + 1)
     if kind := media_type(head):
         return {"kind": kind.partition("/")[0], "text": None, "rows": None, "truncated": False}
     truncated = len(head) > _TEXT
@@ -126,20 +127,20 @@ _MAGIC = (
 )
 
 
-def _find(store: Opened, experiment_id: str, name: str, version: int | None) -> tuple[Artifact, Path]:
-    """Return an artifact and where it lies.
+def _open(store: Opened, experiment_id: str, name: str, version: int | None) -> tuple[Artifact, FileIO]:
+    """Return an artifact and its file, open.
 
     Raises:
         ArtifactNotFoundError: there is no such, or its file is gone.
-        ArtifactError: its recorded path leads out of the experiment's folder.
+        UnsafePathError: its recorded path leads out of the experiment's folder, or to no regular file.
     """
     with store.reading(experiment_id) as reader:
         info, folder = reader.info, reader.exp_dir
     artifact = _chosen(info, name, version)
-    path = artifact_path(folder, artifact)
-    if not path.is_file():
+    file = open_below(folder, artifact.path)
+    if file is None:
         raise ArtifactNotFoundError(f"{info.experiment_id}: the file of artifact {name!r} is gone from {folder}")
-    return artifact, path
+    return artifact, file
 
 
 def _chosen(info: ExperimentInfo, name: str, version: int | None) -> Artifact:
@@ -150,9 +151,8 @@ def _chosen(info: ExperimentInfo, name: str, version: int | None) -> Artifact:
     return max(found, key=lambda one: one.version)
 
 
-def _head(path: Path, size: int) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(size)
+def _head(file: FileIO, size: int) -> bytes:
+    return os.pread(file.fileno(), size, 0)
 
 
 def _text(data: bytes, truncated: bool) -> str | None:
@@ -180,21 +180,3 @@ def _rows(text: str, delimiter: str, truncated: bool) -> tuple[list[list[str]], 
         truncated = True
     cut = truncated or len(rows) > _ROWS or any(len(row) > _COLUMNS for row in rows)
     return [[cell[:_CELL] for cell in row[:_COLUMNS]] for row in rows[:_ROWS]], cut
-
-
-def open_inside(folder: Path, name: str) -> int | None:
-    """Open a regular file of an experiment for reading: a descriptor, None if there is none.
-
-    One that leads out of the folder by a symlink is none, nor is a FIFO, which would wait for a writer.
-    """
-    path = folder / name
-    if os.path.realpath(path) != os.path.join(os.path.realpath(folder), name):
-        return None
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    if os.path.isfile(descriptor):
-        return descriptor
-    os.close(descriptor)
-    return None

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query
 
 from frameworm.experiment.errors import InputError
 from frameworm.experiment.server.delivery import Json
-from frameworm.experiment.server.files import open_inside
+from frameworm.experiment.server.opened import open_below
 from frameworm.experiment.server.store import Opened
 from frameworm.experiment.storage.folder import LOGS
 
@@ -89,10 +89,11 @@ class Window(NamedTuple):
 
 def read_window(folder: Path, start: int, limit: int) -> Window:
     """Return whole lines of an experiment's console, or a part of a line that is longer than the limit."""
-    descriptor = open_inside(folder, CONSOLE)
-    if descriptor is None:
+    file = open_below(folder, CONSOLE)
+    if file is None:
         return Window(0, 0, 0, True, b"")
-    try:
+    with file:
+        descriptor = file.fileno()
         size = os.fstat(descriptor).st_size
         tail = start < 0
         start = min(max(0, size + start) if tail else start, size)
@@ -103,8 +104,6 @@ def read_window(folder: Path, start: int, limit: int) -> Window:
         if start + len(data) < size:
             data = _whole_lines(data)
         return Window(start, start + len(data), size, begins, data)
-    finally:
-        os.close(descriptor)
 
 
 def _whole_lines(data: bytes) -> bytes:
@@ -129,10 +128,11 @@ def search(folder: Path, text: str, start: int, limit: int, *, case: bool = Fals
     plain = re.compile(b"".join(letters))
     coloured = re.compile(rb"(?:\x1b\[[0-9;]*m)*".join(letters))  # a colour may begin or end between any two
     matches: list[dict[str, Any]] = []
-    descriptor = open_inside(folder, CONSOLE)
-    if descriptor is None:
+    file = open_below(folder, CONSOLE)
+    if file is None:
         return {"matches": matches, "more": False, "next": 0}
-    try:
+    with file:
+        descriptor = file.fileno()
         size = os.fstat(descriptor).st_size
         at, line = 0, 1
         while at < start:  # lines are numbered from the beginning
@@ -166,8 +166,6 @@ def search(folder: Path, text: str, start: int, limit: int, *, case: bool = Fals
             line += data.count(b"\n", counted)
             at += len(data)
         return {"matches": matches, "more": at < size, "next": at}
-    finally:
-        os.close(descriptor)
 
 
 def _pread(descriptor: int, size: int, offset: int) -> bytes:

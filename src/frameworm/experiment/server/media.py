@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
+from io import FileIO
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -11,6 +14,7 @@ from fastapi.responses import FileResponse, Response
 
 from frameworm.experiment.errors import ArtifactNotFoundError, InputError
 from frameworm.experiment.server.delivery import Json
+from frameworm.experiment.server.opened import OpenedResponse, open_below
 from frameworm.experiment.server.store import Opened, Store
 from frameworm.experiment.storage.media import MIMES, media_path
 
@@ -18,6 +22,7 @@ router = APIRouter(tags=["media"])
 
 _SANDBOX = "default-src 'none'; sandbox"
 _MOST_ITEMS = 1_000
+_LARGEST_TABLE = 256 << 20
 _Limit = Annotated[int, Query(ge=1, le=_MOST_ITEMS)]
 
 
@@ -71,26 +76,19 @@ def items(
 def content(id: str, digest: str, store: Opened) -> Response:
     """Return a content by its digest, `sha256:<64 hex>`; it never changes. JSON and texts come as downloads."""
     suffix = _suffix(_items(store, id), digest)
-    path = media_path(store.folder_of(id), digest, suffix)
-    if not path.is_file():
-        raise ArtifactNotFoundError(
-            f"{id}: the content {digest} is recorded and not there; frameworm doctor tells more"
-        )
+    file = _open(store, id, digest, suffix)
     headers = {"Cache-Control": "private, max-age=31536000, immutable", "Content-Security-Policy": _SANDBOX}
     shown = MIMES[suffix].startswith(("image/", "audio/", "video/"))
-    return FileResponse(
-        path,
-        media_type=MIMES[suffix],
-        headers=headers,
-        filename=f"{digest[7:19]}.{suffix}",
-        content_disposition_type="inline" if shown else "attachment",
+    return OpenedResponse(
+        file, media_type=MIMES[suffix], headers=headers, filename=f"{digest[7:19]}.{suffix}", inline=shown
     )
 
 
 @router.get("/experiments/{id}/media/text")
 def text(id: str, digest: str, store: Opened, limit: Annotated[int, Query(ge=1, le=1 << 22)] = 1 << 18) -> Json:
     """Return a text that was logged: `{text, truncated}`, at most `limit` characters."""
-    read = _read(store, id, digest, "txt").decode(errors="replace")
+    with _open(store, id, digest, "txt") as file:
+        read = os.pread(file.fileno(), 4 * limit + 4, 0).decode(errors="replace")
     return Json({"text": read[:limit], "truncated": len(read) > limit})
 
 
@@ -108,17 +106,14 @@ def table(
 
     `{columns, total, rows}`; a cell is a value, `{number: "nan"}`, or a picture: `{image: digest, width, height}`.
     """
-    told = json.loads(_read(store, id, digest, "json"))
-    if not isinstance(told, dict) or "columns" not in told:
-        raise InputError(f"{digest} is no table; fetch it from …/media/files/{digest}")
-    rows = told["rows"]
+    columns, rows = _table(store, id, digest)
     if sort is not None:
-        if not 0 <= sort < len(told["columns"]):
-            raise InputError(f"sort: expected the number of a column, 0 to {len(told['columns']) - 1}, got {sort}")
+        if not 0 <= sort < len(columns):
+            raise InputError(f"sort: expected the number of a column, 0 to {len(columns) - 1}, got {sort}")
         full = [row for row in rows if _order(row[sort]) is not None]
         full.sort(key=lambda row: _order(row[sort]) or (), reverse=descending)
         rows = full + [row for row in rows if _order(row[sort]) is None]
-    return Json({"columns": told["columns"], "total": len(rows), "rows": rows[offset : offset + limit]})
+    return Json({"columns": columns, "total": len(rows), "rows": rows[offset : offset + limit]})
 
 
 def _order(cell: Any) -> tuple[int, Any] | None:
@@ -143,8 +138,25 @@ def _suffix(items: Iterable[dict[str, Any]], digest: str) -> str:
     return str(suffix) if suffix in MIMES else "png"  # pictures in cells are PNG
 
 
-def _read(store: Store, experiment_id: str, digest: str, suffix: str) -> bytes:
+def _open(store: Store, experiment_id: str, digest: str, suffix: str) -> FileIO:
+    file = open_below(store.folder_of(experiment_id), media_path(Path(), digest, suffix).as_posix())
+    if file is None:
+        raise ArtifactNotFoundError(
+            f"{experiment_id} has no such content: {digest} is not there; frameworm doctor tells more"
+        )
+    return file
+
+
+def _table(store: Store, experiment_id: str, digest: str) -> tuple[list[Any], list[list[Any]]]:
+    """Return the columns and rows of a table that was logged; its file may hold anything by now."""
+    with _open(store, experiment_id, digest, "json") as file:
+        content = file.read(_LARGEST_TABLE + 1)
     try:
-        return media_path(store.folder_of(experiment_id), digest, suffix).read_bytes()
-    except FileNotFoundError:
-        raise ArtifactNotFoundError(f"{experiment_id} has no such content: {digest}") from None
+        told = json.loads(content) if len(content) <= _LARGEST_TABLE else None
+        columns, rows = told["columns"], told["rows"]  # type: ignore[index]
+        fits = isinstance(columns, list) and all(isinstance(row, list) and len(row) == len(columns) for row in rows)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        fits = False
+    if not fits:
+        raise InputError(f"{digest} is no table, or one too large to be shown; fetch it from …/media/files/{digest}")
+    return columns, rows
