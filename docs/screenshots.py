@@ -214,7 +214,7 @@ def main(only: set[str]) -> None:
         os.chdir(repository(Path(folder) / "digits"))
         root = Path.cwd() / "experiments"
         running = demo(root)
-        command = [sys.executable, "-m", "frameworm.experiment.cli", "ui", "--no-browser", "--port", "0"]
+        command = [sys.executable, "-m", "frameworm.experiment.cli", "ui", "--no-browser", "--no-token", "--port", "0"]
         server = subprocess.Popen([*command, "--root-dir", str(root)], stdout=subprocess.PIPE, text=True)
         try:
             assert server.stdout is not None

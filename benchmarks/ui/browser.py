@@ -67,7 +67,7 @@ def fresh_page(browser: Browser, script: str = "", size: dict[str, int] | None =
 @contextmanager
 def serving(root: Path) -> Iterator[str]:
     """Run ``frameworm ui`` and give its address."""
-    command = [sys.executable, "-m", "frameworm.experiment.cli", "ui", "--no-browser", "--port", "0"]
+    command = [sys.executable, "-m", "frameworm.experiment.cli", "ui", "--no-browser", "--no-token", "--port", "0"]
     process = subprocess.Popen(
         [*command, "--root-dir", str(root)],
         stdout=subprocess.PIPE,

@@ -54,7 +54,10 @@ def _text(text: str) -> str:
 SHOWN = {
     "frameworm": Shown(
         "frameworm",
-        ("-m", "frameworm.experiment.cli", "ui", "--no-browser", "--port", "{port}", "--root-dir", "{folder}"),
+        (
+            *("-m", "frameworm.experiment.cli", "ui", "--no-browser", "--no-token"),
+            *("--port", "{port}", "--root-dir", "{folder}"),
+        ),
         ("/", "document.querySelectorAll('[id^=line-] a.name').length > 10"),
         (
             f"/compare?ids={IDS}&tab=charts&chart.size=small",

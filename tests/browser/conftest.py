@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, expect, sync_playwright
@@ -55,11 +57,12 @@ def browser() -> Iterator[Browser]:
 
 
 class Server(NamedTuple):
-    """``frameworm ui`` that runs."""
+    """``frameworm ui`` that runs; whoever visits has the cookie that its link gave."""
 
     process: subprocess.Popen[str]
     address: str
     root: Path
+    cookie: tuple[str, str]
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -83,7 +86,12 @@ def start(root: Path, *options: str) -> Server:
     assert process.stdout is not None
     line = process.stdout.readline()
     assert " is shown at http://" in line, line
-    return Server(process, line.split(" is shown at ")[1].split()[0].rstrip("/"), root)
+    link = urlsplit(line.split(" is shown at ")[1].split()[0])
+    connection = http.client.HTTPConnection(link.netloc, timeout=PATIENCE_MS / 1000)
+    connection.request("GET", f"/?{link.query}")
+    name, _, value = connection.getresponse().headers["Set-Cookie"].partition(";")[0].partition("=")
+    connection.close()
+    return Server(process, f"http://{link.netloc}", root, (name, value))
 
 
 def environment() -> dict[str, str]:
@@ -164,6 +172,10 @@ class Visit:
         self.problems: list[str] = []
         self.requests: list[str] = []
         self.allowed: list[str] = []
+        name, value = server.cookie
+        context.add_cookies(
+            [{"name": name, "value": value, "url": server.address, "httpOnly": True, "sameSite": "Strict"}]
+        )
         context.add_init_script(VIOLATIONS)
         context.on("console", self._console)
         context.on("weberror", lambda error: self.problems.append(f"error: {error.error}"))

@@ -21,16 +21,60 @@ def test_our_own_names_are_answered(client: TestClient, host: str) -> None:
     assert client.get("/api/v1/store", headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["evil.example", "evil.example:6780", "127.0.0.1.evil.example", "localhost.evil.example", "127.0.0.2", "0.0.0.0",
-     "2130706433", "[::1", "", "localhost@evil.example", "::1"],
-)  # fmt: skip
+REBOUND = """
+evil.example evil.example:6780 127.0.0.1.evil.example localhost.evil.example 127.0.0.2 0.0.0.0 2130706433 [::1 ::1
+localhost@evil.example localhost:80@evil.example evil.example@localhost [::1]evil [::1]:80evil evil\\@localhost
+localhost/evil localhost\\evil localhost?evil localhost#evil localhost.. 0x7f.1 127.1 127.0.0.1. [0:0:0:0:0:0:0:1]
+[::ffff:127.0.0.1] [::1%25lo] %6cocalhost localhost: localhost:080 localhost:99999 localhost:-1 localhost:٨٠
+http://localhost localhost,evil.example ｌocalhost
+"""
+
+
+@pytest.mark.parametrize("host", [*REBOUND.split(), "", "local\thost", "evil.example localhost", "\xa0localhost"])
 def test_a_name_that_was_rebound_to_us_is_refused(client: TestClient, host: str) -> None:
     for path in ("/", "/api/v1/store", "/api/v1/events", "/api/docs"):
-        answer = client.get(path, headers={"host": host})
+        answer = client.get(path, headers={"host": host.encode()})
         assert answer.status_code == 403
         assert "--host" in answer.json()["error"]["message"]
+
+
+def test_a_second_header_that_says_who_asks_is_refused(client: TestClient) -> None:
+    own = [("host", "127.0.0.1"), ("origin", "http://127.0.0.1"), ("sec-fetch-site", "same-origin")]
+    assert client.get("/api/v1/store", headers=own).status_code == 200
+    for name, value in (
+        ("host", "127.0.0.1"),
+        ("host", "evil.example"),
+        ("Origin", "http://127.0.0.1"),
+        ("origin", "http://evil.example"),
+        ("sec-fetch-site", "same-origin"),
+    ):
+        for headers in ([*own, (name, value)], [(name, value), *own]):
+            assert client.get("/api/v1/store", headers=headers).status_code == 400, headers
+
+
+def test_other_pages_read_nothing(client: TestClient) -> None:
+    for site in ("cross-site", "same-site", "", "same-origin, none", "unheard of"):
+        for path in ("/", "/api/v1/store", "/api/v1/events", "/api/docs", "/api/openapi.json"):
+            for mode in ("no-cors", "cors", "same-origin", "nested-navigate", "websocket"):
+                headers = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": "empty"}
+                assert client.get(path, headers=headers).status_code == 403, headers
+    for origin in ("http://evil.example", "null", "", "http://127.0.0.1:81", "ftp://127.0.0.1", "http://127.0.0.1/x",
+                   "http://evil\\@127.0.0.1", "http://127.0.0.1@evil.example", "//127.0.0.1"):  # fmt: skip
+        assert client.get("/api/v1/store", headers={"origin": origin}).status_code == 403, origin
+
+
+def test_other_pages_may_lead_to_our_pages_and_to_nothing_else(client: TestClient) -> None:
+    led = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert client.get("/", headers=led).status_code == 200
+    assert client.get("/experiments/exp_001", headers=led).status_code == 200
+    assert client.get("/api/v1/store", headers=led).status_code == 403
+    assert client.get("/", headers={**led, "sec-fetch-dest": "iframe"}).status_code == 403
+    assert client.post(EDIT, json=NOTHING, headers=led).status_code == 403
+
+
+def test_a_proxy_that_encrypts_leaves_the_origin_ours(client: TestClient) -> None:
+    for origin in ("https://127.0.0.1", "https://127.0.0.1:443", "http://127.0.0.1:80"):
+        assert client.post(EDIT, json=NOTHING, headers={"origin": origin}).status_code == 422
 
 
 def test_listening_on_every_address_answers_to_addresses_but_not_to_names(root: Path) -> None:
@@ -44,6 +88,7 @@ def test_listening_on_every_address_answers_to_addresses_but_not_to_names(root: 
         }.items():
             assert client.get("/api/v1/store", headers={"host": host}).status_code == status, host
     assert "box" in own_names("Box") and "*" not in own_names("Box")
+    assert {"::2", "xn--bcher-kva.example"} <= own_names("0:0:0::2") | own_names("Bücher.example")
 
 
 @pytest.mark.parametrize(

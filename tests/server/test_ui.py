@@ -37,16 +37,21 @@ PATIENCE_S = 30.0
 
 class Running(NamedTuple):
     process: subprocess.Popen[str]
-    address: str
+    link: str
+    key: str
 
     @property
     def netloc(self) -> str:
-        return urlsplit(self.address).netloc
+        return urlsplit(self.link).netloc
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
 
     def get(self, path: str, **headers: str) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(self.netloc, timeout=PATIENCE_S)
         try:
-            connection.request("GET", path, headers=headers)
+            connection.request("GET", path, headers={**self.bearer, **headers})
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
@@ -74,7 +79,10 @@ def start() -> Iterator[Start]:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert " is shown at http://" in line, process.communicate(timeout=PATIENCE_S)
-        return Running(process, line.split(" is shown at ")[1].split()[0])
+        key = ""
+        if "--no-token" not in options:
+            key = Path(process.stdout.readline().split(" token in ")[1].strip()).read_text()
+        return Running(process, line.split(" is shown at ")[1].split()[0], key)
 
     yield launch
     for process in started:
@@ -91,7 +99,7 @@ class Followed:
         self.ended = False
         self._news = threading.Condition()
         self._connection = http.client.HTTPConnection(server.netloc, timeout=PATIENCE_S)
-        self._connection.request("GET", "/api/v1/events")
+        self._connection.request("GET", "/api/v1/events", headers=server.bearer)
         self._answer = self._connection.getresponse()
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
@@ -137,13 +145,49 @@ def test_it_serves_until_it_is_told_to_stop(start: Start, own_root: Path, number
     assert followed.ended
 
 
+def test_the_printed_link_lets_in_once_and_the_next_start_knows_who_was(start: Start, own_root: Path) -> None:
+    first = start(own_root)
+    link = urlsplit(first.link)
+
+    def ask(server: Running, path: str, cookie: str = "") -> tuple[int, str, str]:
+        connection = http.client.HTTPConnection(server.netloc, timeout=PATIENCE_S)
+        connection.request("GET", path, headers={"Cookie": cookie} if cookie else {})
+        answer = connection.getresponse()
+        connection.close()
+        return answer.status, answer.headers.get("Location", ""), answer.headers.get("Set-Cookie", "")
+
+    assert ask(first, "/api/v1/store")[0] == 401
+    status, location, given = ask(first, f"/?{link.query}")
+    cookie = given.partition(";")[0]
+    assert (status, location) == (303, "/")
+    assert cookie.startswith(f"frameworm-{link.port}=")
+    assert ask(first, f"/?{link.query}")[0] == 401
+    assert ask(first, "/api/v1/store", cookie)[0] == 200
+    first.process.terminate()
+    out, err = first.process.communicate(timeout=PATIENCE_S)
+    assert (out, err) == ("", "")
+    second = start(own_root, "--port", str(link.port))
+    assert ask(second, "/api/v1/store", cookie)[0] == 200
+    assert ask(second, f"/?{link.query}")[0] == 401
+    assert second.link != first.link and second.key == first.key
+
+
+def test_without_a_token_everybody_is_let_in_which_is_said_in_red(start: Start, own_root: Path) -> None:
+    server = start(own_root, "--no-token")
+    assert "token" not in server.link and server.key == ""
+    assert server.get("/api/v1/store", Authorization="")[0] == 200
+    server.process.terminate()
+    _, err = server.process.communicate(timeout=PATIENCE_S)
+    assert err.startswith("danger: whoever is on this machine")
+
+
 def test_a_question_that_takes_long_is_let_go_without_a_word(start: Start, own_root: Path) -> None:
     server = start(own_root)
     assert server.get("/api/v1/store")[0] == 200
     with contextlib.closing(sqlite3.connect(own_root / "experiments.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         connection = http.client.HTTPConnection(server.netloc, timeout=PATIENCE_S)
-        connection.request("GET", "/api/v1/experiments")
+        connection.request("GET", "/api/v1/experiments", headers=server.bearer)
         time.sleep(0.5)
         server.process.terminate()
         out, err = server.process.communicate(timeout=PATIENCE_S)

@@ -58,10 +58,11 @@ class Program(click.Group):
                 ctx.exit(1)
 
 
-def complain(kind: Literal["error", "warning"], message: str) -> None:
-    """Print an error or a warning to stderr."""
-    color = None if os.environ.get("NO_COLOR") else {"error": "red", "warning": "yellow"}[kind]
-    click.echo(f"{click.style(kind, fg=color)}: {inert(message, lines=True)}", err=True)
+def complain(kind: Literal["error", "warning", "danger"], message: str) -> None:
+    """Print an error or a warning to stderr; a danger is red altogether."""
+    color = None if os.environ.get("NO_COLOR") else {"error": "red", "warning": "yellow", "danger": "red"}[kind]
+    text = inert(message, lines=True)
+    click.echo(f"{click.style(kind, fg=color)}: {click.style(text, fg=color if kind == 'danger' else None)}", err=True)
 
 
 @contextmanager

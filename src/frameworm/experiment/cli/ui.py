@@ -20,24 +20,38 @@ from frameworm.experiment.storage.folder import RULES_NAME
 @click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
 @click.option("--read-only", is_flag=True, help="Let nobody edit or delete from the page.")
 @click.option("--trust-alerts", is_flag=True, help="Send alerts on as this folder's alerts.yaml says, from now on.")
+@click.option("--no-token", is_flag=True, help="Let in whoever can reach the port: for a machine that is yours alone.")
 @root_dir_option()
-def ui(host: str, port: int | None, no_browser: bool, read_only: bool, trust_alerts: bool) -> None:
+def ui(host: str, port: int | None, no_browser: bool, read_only: bool, trust_alerts: bool, no_token: bool) -> None:
     """Show the experiments in the browser, live, until Ctrl-C.
+
+    Who opens the printed link is let in; it works once. Programs send the token in the file that is named with it.
 
     Example: frameworm ui --root-dir experiments
     """
+    from frameworm.experiment.server.access import Access
     from frameworm.experiment.server.run import serve
 
     root = root_folder().absolute()
     if not read_only:
         _ask_about_sending(root, trust_alerts)
+    access = None if no_token else Access.to(root)
+    abroad = host not in ("127.0.0.1", "localhost", "::1")
 
     def ready(address: str) -> None:
         click.echo(f"{root} is shown at {address} (Ctrl-C ends it)")
-        if host not in ("127.0.0.1", "localhost", "::1"):
-            complain("warning", f"whoever can reach {host} can see all of it" + ("" if read_only else ", and edit it"))
+        if access is None:
+            reach = f"can reach {host}" if abroad else "is on this machine, its other users among them,"
+            complain("danger", f"whoever {reach} can see all of it" + ("" if read_only else ", and edit it"))
+            return
+        if access.file is None:
+            complain("warning", "no token can be kept for programs, nor for the next start: see XDG_STATE_HOME")
+        else:
+            click.echo(f"programs are let in by the token in {access.file}")
+        if abroad:
+            complain("warning", f"nothing is encrypted on the way to {host}; prefer a tunnel: ssh -L")
 
-    serve(root, host, port, read_only=read_only or None, ready=ready, browse=not no_browser)
+    serve(root, host, port, read_only=read_only or None, access=access, ready=ready, browse=not no_browser)
 
 
 def _ask_about_sending(root: Path, trust: bool) -> None:

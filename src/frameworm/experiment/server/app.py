@@ -15,10 +15,11 @@ from starlette.exceptions import HTTPException
 from frameworm import __version__
 from frameworm.experiment.errors import ExperimentError
 from frameworm.experiment.server import docs, page
+from frameworm.experiment.server.access import Access
 from frameworm.experiment.server.alerts import Alerts
 from frameworm.experiment.server.delivery import Delivery, Json, answer_for, error_answer
 from frameworm.experiment.server.live import Live
-from frameworm.experiment.server.security import LOOPBACK, Guard
+from frameworm.experiment.server.security import HEALTH, LOOPBACK, Guard
 from frameworm.experiment.server.store import Store
 
 API = "/api/v1"
@@ -37,7 +38,12 @@ an `ETag`.
 
 
 def create_app(
-    root: Path, *, read_only: bool | None = None, names: Iterable[str] = LOOPBACK, static: Path | None = None
+    root: Path,
+    *,
+    read_only: bool | None = None,
+    names: Iterable[str] = LOOPBACK,
+    access: Access | None = None,
+    static: Path | None = None,
 ) -> FastAPI:
     """Return the application that serves a root.
 
@@ -45,6 +51,7 @@ def create_app(
         root: the folder of experiments; it may not be there yet.
         read_only: refuse changes; None means if the folder cannot be written.
         names: what requests may call this server, in ``Host``.
+        access: what lets people and programs in; None lets everybody in.
         static: the folder of the built page; None means the one that ships with the package.
     """
     store = Store(root, read_only=read_only, static=static)
@@ -69,6 +76,7 @@ def create_app(
         lifespan=running,
     )
     app.state.store, app.state.live, app.state.alerts = store, live, alerts
+    app.add_api_route(HEALTH, _health, tags=["store"])
     # First: a router is worked out when it is first looked into, all of them in 0.1 s, for which no page should wait.
     app.include_router(page.router)
     for name in ROUTERS:
@@ -79,8 +87,13 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(HTTPException, _http)
     app.add_middleware(Delivery)
-    app.add_middleware(Guard, names=names)
+    app.add_middleware(Guard, names=names, access=access)
     return app
+
+
+async def _health() -> Json:
+    """Say that the server answers: `{"status": "ok"}`. Nobody has to be let in for that."""
+    return Json({"status": "ok"})
 
 
 def _told(request: Request, error: Exception) -> Response:

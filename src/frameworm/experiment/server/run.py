@@ -23,6 +23,7 @@ from starlette.routing import BaseRoute, Match
 
 from frameworm.experiment.errors import ExperimentError, FramewormWarning, InputError, StoreError
 from frameworm.experiment.query.glance import glance
+from frameworm.experiment.server.access import Access
 from frameworm.experiment.server.app import API, create_app
 from frameworm.experiment.server.live import Live
 from frameworm.experiment.server.security import own_names
@@ -75,7 +76,14 @@ def address_of(sock: socket.socket, host: str) -> str:
 
 
 def serve(
-    root: Path, host: str, port: int | None, *, read_only: bool | None, ready: Callable[[str], None], browse: bool
+    root: Path,
+    host: str,
+    port: int | None,
+    *,
+    read_only: bool | None,
+    access: Access | None,
+    ready: Callable[[str], None],
+    browse: bool,
 ) -> None:
     """Serve a root until SIGINT or SIGTERM, then end what is going on, and return.
 
@@ -84,7 +92,8 @@ def serve(
         host: name or address to listen on.
         port: as for ``listen``.
         read_only: as for ``create_app``.
-        ready: called with the address of the page once requests are taken.
+        access: as for ``create_app``.
+        ready: called with the address of the page, which lets in, once requests are taken.
         browse: open the page in the user's browser.
 
     Raises:
@@ -99,14 +108,22 @@ def serve(
     _allow_open_files()
     sys.setswitchinterval(_SWITCH_S)
     warnings.simplefilter("once", FramewormWarning)  # what is wrong with one folder is found at every look
-    app = create_app(root, read_only=read_only, names=own_names(host))
+    app = create_app(root, read_only=read_only, names=own_names(host), access=access)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=2, server_header=False
+        app,
+        ws="none",
+        log_level="error",  # a foreign request that is none is nothing to tell of
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=2,
+        server_header=False,
     )
-    ready(address)
+    ready(access.link(address) if access else address)
     threading.Thread(target=_warm, args=(app.state.store, app.routes), daemon=True).start()
     if browse and has_display():
-        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        threading.Thread(
+            target=webbrowser.open, args=(access.link(address) if access else address,), daemon=True
+        ).start()
     _Server(config, app.state.live).run(sockets=[sock])
 
 
