@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from frameworm.experiment.errors import InputError, StoreError, tell
+from frameworm.experiment.errors import ExperimentError, InputError, StoreError, tell
+from frameworm.experiment.foreign import describe
 from frameworm.experiment.recording import media
+from frameworm.experiment.recording.histograms import encode_histogram
 from frameworm.experiment.recording.media import Medium
 from frameworm.experiment.recording.recorder import checked_epoch, checked_name, checked_step, guard
+from frameworm.experiment.recording.tables import encode_table
 from frameworm.experiment.session import Session, open_reader
 from frameworm.experiment.storage.media import store_medium
 from frameworm.experiment.texts import checked_text
@@ -36,6 +39,7 @@ class MediaLog(Session):
         self._media_lock = threading.Lock()
         self._media_steps: dict[tuple[str, str], int] | None = None
         self._media_unsynced: list[Path] = []
+        self._media_doubted: set[tuple[str, str]] = set()
 
     def on_fork(self) -> None:
         """See ``Session``; what the parent stored, the parent puts on the disk."""
@@ -58,8 +62,8 @@ class MediaLog(Session):
 
         Args:
             name: what it shows; ``/`` makes sections.
-            image: array or tensor (height, width), (height, width, channels) or (channels, height, width) with 1, 3 or
-                4 channels: uint8, bool, or floats from 0 to 1; a PIL image; a matplotlib figure; or the path of a PNG,
+            image: array or tensor (height, width), (height, width, channels) or (channels, height, width) with 1 to 4
+                channels: uint8, bool, or floats from 0 to 1; a PIL image; a matplotlib figure; or the path of a PNG,
                 JPEG, GIF or WebP file.
             step: int64; if left out, one more than the last of this name and context, from 0.
             epoch: int32, kept beside the step.
@@ -77,7 +81,9 @@ class MediaLog(Session):
         self, name: str, audio: Any, sample_rate: int | None = None, step: int | None = None, epoch: int | None = None,
         metric_type: str = "train", *, caption: str = "",
     ) -> None:  # fmt: skip
-        """Record sound: an array (samples,) or (samples, channels) of int16 or of floats from -1 to 1, or a file.
+        """Record sound: an array (samples,), (samples, channels) or (channels, samples), or a file.
+
+        Samples are int16, or floats from -1 to 1.
 
         The others are as for ``log_image``.
         """
@@ -99,11 +105,11 @@ class MediaLog(Session):
         self, name: str, values: Any, step: int | None = None, epoch: int | None = None, metric_type: str = "train",
         *, bins: int = 64,
     ) -> None:  # fmt: skip
-        """Record how numbers are distributed: an array of any shape, or (counts, edges) as NumPy makes them.
+        """Record how numbers are distributed: an array of any shape, or what a library's own histogram returned.
 
         The others are as for ``log_image``.
         """
-        self._log_medium("histogram", name, lambda: media.encode_histogram(values, bins), step, epoch, metric_type, "")
+        self._log_medium("histogram", name, lambda: encode_histogram(values, bins), step, epoch, metric_type, "")
 
     def log_table(
         self, name: str, table: Any, step: int | None = None, epoch: int | None = None, metric_type: str = "train",
@@ -115,7 +121,7 @@ class MediaLog(Session):
         """
 
         def encode() -> Medium:
-            return media.encode_table(table, columns, lambda picture: self._keep(picture))
+            return encode_table(table, columns, lambda picture: self._keep(picture))
 
         self._log_medium("table", name, encode, step, epoch, metric_type, caption)
 
@@ -169,6 +175,13 @@ class MediaLog(Session):
         except StoreError as error:
             tell(f"{kind} {name!r} was not stored: {error}; training goes on")
             return
+        except ExperimentError:
+            raise
+        except Exception as error:  # whatever the library raises that made it, or draws it
+            raise InputError(f"{kind} {name!r}: {type(error).__name__} while it was read: {describe(error)}") from error
+        if medium.doubt and (kind, name) not in self._media_doubted:
+            self._media_doubted.add((kind, name))
+            tell(f"{kind} {name!r}: {medium.doubt}. It is recorded; said once for this name")
         with self._media_lock:
             if self._media_steps is None:  # an earlier session, or the parent of a fork, may have logged some
                 self._media_steps = {}

@@ -1,24 +1,29 @@
-"""Encoding of media: arrays, pictures, figures and tables become bytes that any browser shows and none runs."""
+"""Encoding of media: arrays, pictures, sounds and figures become bytes that any browser shows and none runs."""
 
 from __future__ import annotations
 
 import io
-import json
-import math
 import os
 import wave
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from frameworm.experiment.errors import InputError
+from frameworm.experiment.foreign import describe
+from frameworm.experiment.recording.arrays import array_of, real, whole
 
-__all__ = ["Medium", "encode_audio", "encode_figure", "encode_histogram", "encode_image", "encode_table"]
-__all__ += ["encode_text", "encode_video"]
+__all__ = ["Medium", "encode_audio", "encode_figure", "encode_image", "encode_text", "encode_video"]
 
-_BINS = 64
-_MOST_BINS = 1_024
-_MOST_ROWS = 100_000
+_OUTSIDE = 1.01
+"""Floats up to here are taken as 1: resampling and compression go a little too far."""
+_DARKEST = 1 / 510
+"""Below this, a float is black."""
+_CHANNELS = (1, 2, 3, 4)
+_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+_MOST_CHANNELS = 32
+_LARGEST_WEBP = 16_383
+"""Pixels to a side; a larger film is an animated PNG."""
 _SIGNATURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     ("png", lambda head: head.startswith(b"\x89PNG\r\n\x1a\n")),
     ("jpg", lambda head: head.startswith(b"\xff\xd8\xff")),
@@ -45,20 +50,23 @@ class Medium(NamedTuple):
         content: the file; empty if all is in ``about``.
         suffix: what kind of file it is, a key of ``storage.media.MIMES``; empty without a file.
         about: JSON values that go into the record: ``width``, ``height``, ``counts``, …
+        doubt: why it may not be what was meant, a sentence's end; empty if nothing speaks for that.
     """
 
     content: bytes
     suffix: str
     about: dict[str, Any]
+    doubt: str = ""
 
 
 def encode_image(data: Any) -> Medium:
     """Encode a picture as PNG; a file that is one already is taken as it is.
 
     Args:
-        data: array or tensor (height, width), (height, width, channels) or (channels, height, width) with 1, 3 or 4
-            channels: uint8, bool, or floats from 0 to 1, where what lies outside is clipped and NaN is black; a PIL
-            image; a matplotlib figure; or the path of a PNG, JPEG, GIF or WebP file.
+        data: array or tensor (height, width), (height, width, channels) or (channels, height, width) with 1 to 4
+            channels (2: grey and alpha), also as a batch of one: uint8, bool, whole numbers from 0 to 255, or floats
+            from 0 to 1, where what lies outside is clipped and NaN is black; a PIL image; a matplotlib figure; or the
+            path of a PNG, JPEG, GIF or WebP file.
 
     Raises:
         InputError: anything else.
@@ -75,20 +83,18 @@ def encode_image(data: Any) -> Medium:
         return Medium(content, suffix, {"width": width, "height": height})
     if hasattr(data, "savefig"):
         return encode_figure(data)
-    if not hasattr(data, "convert"):
-        data = _picture(data, "image")
+    picture, doubt = _picture(data, "image")
     with io.BytesIO() as file:
-        picture = data if data.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") else data.convert("RGB")
-        picture.save(file, "PNG", compress_level=1)
-        return Medium(file.getvalue(), "png", {"width": data.width, "height": data.height})
+        _save(picture, file, "image", "PNG", compress_level=1)
+        return Medium(file.getvalue(), "png", {"width": picture.width, "height": picture.height}, doubt)
 
 
-def encode_video(data: Any, fps: float) -> Medium:
-    """Encode frames as an animated WebP; a file is taken as it is.
+def encode_video(data: Any, fps: Any) -> Medium:
+    """Encode frames as an animated WebP, or PNG where that is too small; a file is taken as it is.
 
     Args:
-        data: array or tensor (frames, height, width[, channels]) or (frames, channels, height, width), a sequence of
-            what ``encode_image`` takes, or the path of an MP4, WebM, GIF or WebP file.
+        data: array or tensor (frames, height, width[, channels]) or (frames, channels, height, width), also as a batch
+            of one; a sequence of what ``encode_image`` takes; or the path of an MP4, WebM, GIF or WebP file.
         fps: frames a second.
 
     Raises:
@@ -97,31 +103,34 @@ def encode_video(data: Any, fps: float) -> Medium:
     if isinstance(data, str | os.PathLike):
         content, suffix = _file(data, _FILMS, "an MP4, WebM, GIF or WebP file")
         return Medium(content, suffix, {})
-    if not isinstance(fps, int | float) or not 0 < fps <= 1000:
-        raise InputError(f"fps: expected a number above 0, up to 1000, got {fps!r:.80}")
+    rate = real(fps, "fps", "a number above 0, up to 1000", 0, 1000)
+    if getattr(data, "ndim", 0) == 5 and len(data) == 1:
+        data = data[0]
     try:
-        frames = [frame if hasattr(frame, "convert") else _picture(frame, "video frame") for frame in data]
+        pictures = [_picture(frame, "video frame") for frame in data]
     except TypeError:
         raise InputError(f"video: expected frames or a path, got {type(data).__name__}") from None
-    if not frames or len({frame.size for frame in frames}) > 1:
-        raise InputError(
-            f"video: expected frames of one size, got {len(frames)} of {len({f.size for f in frames})} sizes"
-        )
+    frames = [picture for picture, _ in pictures]
+    sizes = {frame.size for frame in frames}
+    if not frames or len(sizes) > 1:
+        raise InputError(f"video: expected frames of one size, got {len(frames)} of {len(sizes)} sizes")
+    kind, suffix = ("PNG", "png") if max(frames[0].size) > _LARGEST_WEBP else ("WEBP", "webp")
     with io.BytesIO() as file:
         first, *others = [frame.convert("RGB") for frame in frames]
-        first.save(
-            file, "WEBP", save_all=True, append_images=others, duration=max(1, round(1000 / fps)), loop=0, method=0
-        )
-        about = {"width": first.width, "height": first.height, "frames": len(frames), "fps": fps}
-        return Medium(file.getvalue(), "webp", about)
+        film: dict[str, Any] = {"save_all": True, "append_images": others, "loop": 0}
+        quickly = {"compress_level": 1} if kind == "PNG" else {"method": 0}
+        _save(first, file, "video", kind, **film, **quickly, duration=max(1, round(1000 / rate)))
+        about = {"width": first.width, "height": first.height, "frames": len(frames), "fps": rate}
+        return Medium(file.getvalue(), suffix, about, next((doubt for _, doubt in pictures if doubt), ""))
 
 
-def encode_audio(data: Any, sample_rate: int | None) -> Medium:
+def encode_audio(data: Any, sample_rate: Any) -> Medium:
     """Encode sound as a 16-bit WAV; a file is taken as it is.
 
     Args:
-        data: array or tensor (samples,) or (samples, channels): int16, or floats from -1 to 1, where what lies outside
-            is clipped and NaN is silence; or the path of a WAV, MP3, Ogg or FLAC file.
+        data: array or tensor (samples,), (samples, channels) or (channels, samples), of which the longer one is the
+            samples, also as a batch of one: int16, or floats from -1 to 1, where what lies outside is clipped and NaN
+            is silence; or the path of a WAV, MP3, Ogg or FLAC file.
         sample_rate: samples a second; for a file not needed.
 
     Raises:
@@ -132,54 +141,35 @@ def encode_audio(data: Any, sample_rate: int | None) -> Medium:
         return Medium(content, suffix, {})
     import numpy as np
 
-    if not isinstance(sample_rate, int) or isinstance(sample_rate, bool) or not 1 <= sample_rate <= 1_000_000:
-        raise InputError(f"sample_rate: expected samples a second, 1 to 1,000,000, got {sample_rate!r:.80}")
-    samples = _array(data, "audio")
+    rate = whole(sample_rate, "sample_rate", "samples a second, 1 to 1,000,000", 1, 1_000_000)
+    given = samples = array_of(data, "audio")
+    if samples.ndim == 3 and len(samples) == 1:
+        samples = samples[0]
     if samples.ndim == 1:
         samples = samples[:, None]
-    if samples.ndim != 2 or not 1 <= samples.shape[1] <= 32:
-        raise InputError(f"audio: expected shape (samples,) or (samples, channels), got {samples.shape}")
+    elif samples.ndim == 2 and (samples.shape[0] == 1 or samples.shape[0] <= _MOST_CHANNELS < samples.shape[1]):
+        samples = samples.T
+    if samples.ndim != 2 or not 1 <= samples.shape[1] <= _MOST_CHANNELS:
+        raise InputError(
+            f"audio: expected shape (samples,), (samples, channels) or (channels, samples) with up to "
+            f"{_MOST_CHANNELS} channels, got {given.shape}"
+        )
+    doubt = ""
     if samples.dtype.kind == "f":
-        samples = np.round(np.clip(np.nan_to_num(samples), -1, 1) * 32_767).astype("<i2")
+        peak = float(np.max(np.abs(samples), initial=0, where=~np.isnan(samples)))
+        if peak > _OUTSIDE:
+            doubt = f"floats beyond ±1 are clipped, and these go to ±{peak:g}; divide them by their greatest"
+        samples = np.round(np.clip(np.nan_to_num(samples, nan=0.0), -1, 1) * 32_767).astype("<i2")
     elif samples.dtype != np.int16:
         raise InputError(f"audio: expected int16, or floats from -1 to 1, got {samples.dtype}")
     with io.BytesIO() as file:
         with wave.open(file, "wb") as out:
             out.setnchannels(samples.shape[1])
             out.setsampwidth(2)
-            out.setframerate(sample_rate)
-            out.writeframes(samples.astype("<i2").tobytes())
-        about = {"sample_rate": sample_rate, "channels": samples.shape[1], "duration_s": len(samples) / sample_rate}
-        return Medium(file.getvalue(), "wav", about)
-
-
-def encode_histogram(data: Any, bins: int) -> Medium:
-    """Count values in bins of equal width from the least to the greatest.
-
-    Args:
-        data: array, tensor or sequence of numbers, of any shape; NaN and infinities are counted apart. Or a pair
-            (counts, edges) as ``numpy.histogram`` returns.
-        bins: how many.
-
-    Raises:
-        InputError: anything else.
-    """
-    import numpy as np
-
-    if isinstance(data, tuple) and len(data) == 2 and np.size(data[1]) == np.size(data[0]) + 1 and np.size(data[0]):
-        counts, edges = _array(data[0], "histogram counts").ravel(), _array(data[1], "histogram edges").ravel()
-        if len(counts) > _MOST_BINS or not np.isfinite(edges).all() or (np.diff(edges) < 0).any() or (counts < 0).any():
-            raise InputError(
-                f"histogram: expected up to {_MOST_BINS} counts, none negative, and finite ascending edges"
-            )
-        return Medium(b"", "", {"counts": counts.tolist(), "edges": edges.tolist(), "not_finite": 0})
-    if not isinstance(bins, int) or not 1 <= bins <= _MOST_BINS:
-        raise InputError(f"bins: expected 1 to {_MOST_BINS}, got {bins!r:.80}")
-    values = _array(data, "histogram").astype(np.float64).ravel()
-    finite = values[np.isfinite(values)]
-    counts, edges = np.histogram(finite, bins) if len(finite) else (np.zeros(0, np.int64), np.zeros(0))
-    about = {"counts": counts.tolist(), "edges": edges.tolist(), "not_finite": len(values) - len(finite)}
-    return Medium(b"", "", about)
+            out.setframerate(rate)
+            out.writeframes(np.ascontiguousarray(samples.astype("<i2")).tobytes())
+        about = {"sample_rate": rate, "channels": samples.shape[1], "duration_s": len(samples) / rate}
+        return Medium(file.getvalue(), "wav", about, doubt)
 
 
 def encode_text(text: Any) -> Medium:
@@ -189,7 +179,7 @@ def encode_text(text: Any) -> Medium:
         InputError: not a str, or with lone surrogates.
     """
     if not isinstance(text, str):
-        raise InputError(f"text: expected a str, got {type(text).__name__} {text!r:.80}")
+        raise InputError(f"text: expected a str, got {type(text).__name__} {describe(text)}")
     try:
         return Medium(text.encode(), "txt", {"characters": len(text)})
     except UnicodeEncodeError as error:
@@ -212,111 +202,75 @@ def encode_figure(figure: Any) -> Medium:
             return Medium(content, "png", {"width": picture.width, "height": picture.height})
     if hasattr(figure, "to_plotly_json") and hasattr(figure, "to_json"):
         return Medium(str(figure.to_json()).encode(), "json", {"library": "plotly"})
-    raise InputError(f"figure: expected one of matplotlib or plotly, got {type(figure).__name__} {figure!r:.80}")
+    raise InputError(f"figure: expected one of matplotlib or plotly, got {type(figure).__name__} {describe(figure)}")
 
 
-def encode_table(data: Any, columns: Sequence[str] | None, keep: Callable[[Medium], str]) -> Medium:
-    """Encode a table as JSON: ``columns``, and ``rows`` of cells; a picture in a cell is stored beside.
-
-    Args:
-        data: a pandas or Polars DataFrame, a list of dicts, or rows with ``columns``. Cells are numbers, texts, bools,
-            None, or pictures as ``encode_image`` takes them but paths; anything else is kept as its ``str``.
-        columns: the names of the columns, for rows.
-        keep: stores a picture and returns its digest.
-
-    Raises:
-        InputError: anything else.
-    """
-    names, rows = _rows(data, columns)
-    if len(rows) > _MOST_ROWS:
-        raise InputError(f"table: expected up to {_MOST_ROWS:,} rows, got {len(rows):,}; log it as an artifact")
-    cells = [[_cell(value, keep) for value in row] for row in rows]
-    content = json.dumps({"columns": names, "rows": cells}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Medium(content.encode("utf-8", "replace"), "json", {"rows": len(cells), "columns": len(names)})
-
-
-def _rows(data: Any, columns: Sequence[str] | None) -> tuple[list[str], list[list[Any]]]:
-    if hasattr(data, "columns") and hasattr(data, "to_numpy"):
-        listed = [_values(data[name]) for name in data.columns]
-        return [str(name) for name in data.columns], [list(row) for row in zip(*listed, strict=True)]
-    if isinstance(data, Mapping) or not isinstance(data, Iterable) or isinstance(data, str | bytes):
-        raise InputError(f"table: expected a DataFrame, dicts or rows, got {type(data).__name__}")
-    rows = list(data)
-    if columns is None:
-        if not rows or not all(isinstance(row, Mapping) for row in rows):
-            raise InputError("table: rows that are not dicts need columns=, one name for each cell")
-        names = list(dict.fromkeys(str(key) for row in rows for key in row))
-        by_name = [{str(key): value for key, value in row.items()} for row in rows]
-        return names, [[row.get(name) for name in names] for row in by_name]
-    names = [str(name) for name in columns]
-    listed = [list(row) for row in rows]
-    wrong = next((i for i, row in enumerate(listed) if len(row) != len(names)), None)
-    if wrong is not None:
-        raise InputError(f"table: row {wrong} has {len(listed[wrong])} cells for {len(names)} columns")
-    return names, listed
-
-
-def _values(column: Any) -> list[Any]:
-    values = list(column.to_list())
-    if not hasattr(column, "isna") or column.dtype.kind == "f":  # there NaN is a value
-        return values
-    return [None if gone else value for value, gone in zip(values, column.isna().to_list(), strict=True)]
-
-
-def _cell(value: Any, keep: Callable[[Medium], str]) -> Any:
-    if value is None or isinstance(value, bool | str):
-        return value
-    if hasattr(value, "convert") or hasattr(value, "savefig") or getattr(value, "ndim", 0) in (2, 3):
-        medium = encode_image(value)
-        return {"image": keep(medium), "suffix": medium.suffix, **medium.about}
-    if hasattr(value, "item") and getattr(value, "size", 1) == 1:
-        value = value.item()
-    if isinstance(value, int):
-        return value if abs(value) <= 2**53 else str(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else {"number": str(value)}
-    return str(value)
-
-
-def _array(data: Any, what: str) -> Any:
-    import numpy as np
-
-    if hasattr(data, "detach"):  # a torch tensor, on whatever device
-        data = data.detach().cpu()
-        if str(data.dtype) == "torch.bfloat16":
-            data = data.float()
-    try:
-        array = np.asarray(data)
-    except Exception as error:  # whatever a library of arrays raises
-        raise InputError(f"{what}: {type(data).__name__} cannot be made an array: {error}") from error
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{what}: expected numbers, got {type(data).__name__} of {array.dtype}")
-    return array.astype(np.float32) if array.dtype == np.float16 else array
-
-
-def _picture(data: Any, what: str) -> Any:
+def _picture(data: Any, what: str) -> tuple[Any, str]:
+    """Return data as a PIL image that PNG can hold, and why that may not be what was meant."""
     import numpy as np
     from PIL import Image
 
-    array = _array(data, what)
+    if isinstance(data, Image.Image):
+        if data.mode in ("F", "I"):
+            data = np.asarray(data)  # the same numbers, so the same picture
+        elif data.mode in _MODES:
+            return data, ""
+        else:
+            try:
+                return data.convert({"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}.get(data.mode, "RGB")), ""
+            except (ValueError, OSError) as error:
+                raise InputError(f"{what}: PIL image of mode {data.mode}: {error}; convert it to RGB") from error
+    array = array_of(data, what)
     shape = array.shape
-    if array.ndim == 3 and shape[2] not in (1, 3, 4) and shape[0] in (1, 3, 4):
-        array = np.moveaxis(array, 0, 2)
+    if array.ndim == 4 and len(array) == 1:
+        array = array[0]
+    if array.ndim == 3:
+        # Two channels are rare: a side of length 2 is taken for them only if no other can be the channels.
+        axis = next((axis for among in ((1, 3, 4), (2,)) for axis in (2, 0) if array.shape[axis] in among), 2)
+        array = np.moveaxis(array, axis, 2)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    if not array.size or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+    if not array.size or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in _CHANNELS)):
         raise InputError(
-            f"{what}: expected shape (height, width[, 1, 3 or 4]) or (1, 3 or 4, height, width), got {shape}"
+            f"{what}: expected shape (height, width[, 1 to 4]) or (1 to 4, height, width), got {shape}"
+            + ("; log each of them, or a grid" if len(shape) == 4 else "")
         )
+    doubt = ""
     if array.dtype.kind == "f":
+        doubt = _outside(array)
         array = np.round(np.clip(np.nan_to_num(array, nan=0.0), 0, 1) * 255)
     elif array.dtype == bool:
         array = array * 255
     elif array.dtype != np.uint8:
         low, high = array.min(), array.max()
         if low < 0 or high > 255:
-            raise InputError(f"{what}: expected whole numbers from 0 to 255, got {low} to {high} ({array.dtype})")
-    return Image.fromarray(np.ascontiguousarray(array.astype(np.uint8)))
+            raise InputError(
+                f"{what}: expected whole numbers from 0 to 255, or floats from 0 to 1, got {low} to {high} "
+                f"({array.dtype})"
+            )
+    return Image.fromarray(np.ascontiguousarray(array.astype(np.uint8))), doubt
+
+
+def _outside(array: Any) -> str:
+    """Return why floats may not be meant as a picture from 0 to 1; empty if nothing speaks for that."""
+    import numpy as np
+
+    known = array[~np.isnan(array)]
+    if not known.size:
+        return ""
+    low, high = float(known.min()), float(known.max())
+    if low < 1 - _OUTSIDE or high > _OUTSIDE:
+        return f"floats are clipped to 0 … 1, and these go from {low:g} to {high:g}; scale them first"
+    if 0 < high < _DARKEST:
+        return f"floats go from 0, black, to 1, and these to {high:g} at most; scale them first"
+    return ""
+
+
+def _save(picture: Any, file: io.BytesIO, what: str, kind: str, **options: Any) -> None:
+    try:
+        picture.save(file, kind, **options)
+    except (ValueError, OSError, SystemError, MemoryError) as error:  # what Pillow raises for what it cannot write
+        raise InputError(f"{what} of {picture.width} × {picture.height} ({picture.mode}): {error}") from error
 
 
 def _file(path: str | os.PathLike[str], suffixes: Sequence[str], wanted: str) -> tuple[bytes, str]:
