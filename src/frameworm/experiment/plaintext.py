@@ -83,11 +83,14 @@ def load_json(text: str | bytes) -> Any:
     """Return the value that ``dump_json`` wrote, equal to what it was given.
 
     Raises:
-        ValueError: not strict JSON, or not UTF-8.
+        ValueError: not strict JSON, or not UTF-8, or nested as deep as no stack allows.
     """
     if isinstance(text, bytes):
         text = text.decode()
-    return _decode_tagged(text) if '"$float"' in text else _decode(text)
+    try:
+        return _decode_tagged(text) if '"$float"' in text else _decode(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def dump_yaml(config: Mapping[str, Any]) -> str:

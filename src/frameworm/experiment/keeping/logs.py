@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from frameworm.experiment.config import load_json
 from frameworm.experiment.errors import DamageError, SegmentDamageError, StoreVersionError
 from frameworm.experiment.keeping.findings import Finding
 from frameworm.experiment.keeping.merge import Source, holds, merge, open_source, sync_folder
 from frameworm.experiment.keeping.salvage import Salvaged
 from frameworm.experiment.keeping.ward import Ward
+from frameworm.experiment.query.sources import segment_events
 from frameworm.experiment.recording.journal import WriterName
 from frameworm.experiment.recording.journal_reader import read_journal
 from frameworm.experiment.storage.segment import SegmentReader
@@ -86,10 +86,11 @@ def damage_of(path: Path) -> list[SegmentDamageError]:
         segment = SegmentReader(path)
     except SegmentDamageError as error:
         return [error]
+    events: list[SegmentDamageError] = []
     with segment:
         tries: list[Callable[[], object]] = [
             lambda: segment.keys,
-            lambda: [load_json(line) for line in segment.events().splitlines()],
+            lambda: events.extend(segment_events(segment)[1]),
             segment.summaries,
         ]
         try:
@@ -102,15 +103,13 @@ def damage_of(path: Path) -> list[SegmentDamageError]:
                 attempt()
             except SegmentDamageError as error:
                 found.setdefault(error.offset, error)
-            except ValueError as error:
-                found.setdefault(0, SegmentDamageError(path, 0, f"events: {error}"))
         for i in range(n):
             for read in (segment.read, segment.overview):
                 try:
                     read(i)
                 except SegmentDamageError as error:
                     found.setdefault(error.offset, error)
-    return [found[offset] for offset in sorted(found)]
+    return sorted([*found.values(), *events], key=lambda error: error.offset)
 
 
 def _judged(ward: Ward, file: _File, others: list[_File]) -> Iterator[Finding]:

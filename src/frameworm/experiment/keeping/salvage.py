@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from frameworm.experiment.config import load_json
 from frameworm.experiment.errors import SegmentDamageError, StoreError
+from frameworm.experiment.events import Event, Series, Snapshot
 from frameworm.experiment.model import Points, SeriesKey, SeriesSummary
-from frameworm.experiment.query.sources import JournalSource, WriterPart
+from frameworm.experiment.query.sources import JournalSource, WriterPart, segment_events, writer_parts
 from frameworm.experiment.recording.journal import WriterName
 from frameworm.experiment.storage.folder import read_metadata
 from frameworm.experiment.storage.segment import SegmentReader
@@ -44,10 +43,12 @@ class Salvaged:
         self.parts: list[WriterPart] = []
         self.keys: list[SeriesKey] = []
         self._lost_events = self._snapshot = False
+        self._bad_events = 0
         if sealed:
             self._from_segment(path, name)
-            if self._lost_events and snapshot is not None and (told := _events_of_snapshot(snapshot)):
-                self.parts[0].events.extend(told)
+            lacking = self._lost_events or self._bad_events > 0
+            if lacking and snapshot is not None and (told := _events_of_snapshot(snapshot)):
+                self.parts[-1].events.extend(told)
                 self._lost_events, self._snapshot = False, True
         else:
             journal = JournalSource(path, name)
@@ -61,10 +62,11 @@ class Salvaged:
             except SegmentDamageError:
                 journals = [name.journal]
             try:
-                lines = [load_json(line) for line in segment.events().splitlines()]
-            except (SegmentDamageError, ValueError):
-                lines, self._lost_events = [], True
-            self.parts = _split(lines, journals)
+                events, damage = segment_events(segment)
+                self._bad_events = len(damage)
+            except SegmentDamageError:
+                events, self._lost_events = [], True
+            self.parts = writer_parts(events, name) or [WriterPart(journal, [], True, 0) for journal in journals]
             counts = segment.counts
             try:
                 self.keys = list(segment.keys)
@@ -102,6 +104,8 @@ class Salvaged:
         """What was lost, in a few words."""
         there = sum(map(len, self._points))
         events = "; its events are lost" if self._lost_events else ""
+        if self._bad_events:
+            events = f"; {self._bad_events} of its events left out"
         if self._snapshot:
             events = "; events as metadata.json has them"
         if self.lost:
@@ -127,19 +131,7 @@ class Salvaged:
         return summarize(self.keys, index, every)
 
 
-def _split(lines: list[dict[str, Any]], journals: list[str]) -> list[WriterPart]:
-    parts: list[WriterPart] = []
-    for event in lines:
-        if event["type"] == "source":
-            parts.append(WriterPart(event["journal"], [], True, event["heartbeat_ms"]))
-        elif event["type"] != "sums":
-            if not parts:
-                parts.append(WriterPart(journals[0], [], True, 0))
-            parts[-1].events.append(event)
-    return parts or [WriterPart(journal, [], True, 0) for journal in journals]
-
-
-def _events_of_snapshot(folder: Path) -> list[dict[str, Any]]:
+def _events_of_snapshot(folder: Path) -> list[Event]:
     """Return an event that says what ``metadata.json`` does; none if it cannot be read."""
     try:
         info = read_metadata(folder)
@@ -148,7 +140,7 @@ def _events_of_snapshot(folder: Path) -> list[dict[str, Any]]:
     told = {f.name: getattr(info, f.name) for f in fields(info) if f.name not in ("path", "writers")}
     told["notes"] = [asdict(note) for note in info.notes]
     told["artifacts"] = [asdict(artifact) for artifact in info.artifacts]
-    return [{"t": info.updated_ms, "type": "snapshot", "info": told}]
+    return [Snapshot({"t": info.updated_ms, "type": "snapshot", "info": told})]
 
 
 def _declared(parts: list[WriterPart], n: int, name: WriterName) -> list[SeriesKey]:
@@ -156,8 +148,8 @@ def _declared(parts: list[WriterPart], n: int, name: WriterName) -> list[SeriesK
     keys: dict[SeriesKey, None] = {}
     for part in parts:
         for event in part.events:
-            if event["type"] == "series":
-                keys |= {SeriesKey(one, event["context"]): None for one in event["names"]}
+            if isinstance(event, Series):
+                keys |= {SeriesKey(one, event.context): None for one in event.names}
     if len(keys) == n:
         return list(keys)
     return [SeriesKey(f"?/{name.journal}/{i + 1}", "lost") for i in range(n)]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frameworm.experiment.errors import DamageError
+from frameworm.experiment.events import RewindEvent
 from frameworm.experiment.model import SYSTEM_CONTEXT, Points, SeriesKey, SeriesSummary
 from frameworm.experiment.query.downsample import LongSeries, joined
 from frameworm.experiment.query.sources import JournalSource, Source, WriterPart
@@ -226,4 +227,4 @@ def line(
 
 def rewinds_of(parts: Iterable[WriterPart]) -> list[int]:
     """Return the steps that a source's writers rewound to before they logged."""
-    return [event["step"] for part in parts for event in part.events if event["type"] == "rewind"]
+    return [event.step for part in parts for event in part.events if isinstance(event, RewindEvent)]

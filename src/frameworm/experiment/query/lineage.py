@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frameworm.experiment.errors import InputError, StoreError
+from frameworm.experiment.events import Create
 from frameworm.experiment.model import ExperimentInfo, SeriesKey, SeriesSummary
 from frameworm.experiment.query.sources import open_sources
 from frameworm.experiment.storage.folder import (
@@ -114,7 +115,7 @@ def _uid(folder: Path) -> str | None:
     except (StoreError, OSError):
         return None
     events = (event for source in sources for part in source.parts for event in part.events)
-    return next((str(event["uid"]) for event in events if event["type"] == "create"), None)
+    return next((event.uid for event in events if isinstance(event, Create)), None)
 
 
 def relatives(root: Path, info: ExperimentInfo) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from frameworm.experiment.errors import DamageError, InputError, MetricNotFoundError, StoreError, tell
+from frameworm.experiment.errors import ConfigError, DamageError, InputError, MetricNotFoundError, StoreError, tell
+from frameworm.experiment.events import Event, MediaEvent, Open
 from frameworm.experiment.model import (
     ENDED,
     SYSTEM_CONTEXT,
@@ -65,6 +66,7 @@ class ExperimentReader:
         self._listed = _listing(self._logs)
         self._sources, self.damage, _ = open_sources(exp_dir / LOGS)
         self._folded = self.fold()
+        self.damage += self._misfits
         self._where: dict[SeriesKey, list[tuple[Piece, int]]] | None = None
         self._contexts: dict[str, list[str]] | None = None
         self._nameless: list[DamageError] = []
@@ -73,6 +75,13 @@ class ExperimentReader:
         self._parent: ExperimentReader | None = None
         self._missing = ""
         self.info = self._info()
+
+    @property
+    def damage_told(self) -> str:
+        """What is damaged, in a line: files by their path in the folder, offsets and why; empty if nothing is."""
+        every = "; ".join(str(damage).removeprefix(f"{self.exp_dir}/") for damage in self.damage[:_MOST_DAMAGE])
+        more = len(self.damage) - _MOST_DAMAGE
+        return f"{every}; and {more} more" if more > 0 else every
 
     def refresh(self) -> bool:
         """Take in what was recorded since; of a journal only what was appended is read.
@@ -105,6 +114,7 @@ class ExperimentReader:
                 for event in part.events[told[part.journal] :]
             ):
                 self._folded = self.fold()
+        self.damage += self._misfits
         if changed or status not in ENDED:  # who lives, or writes on, may have changed without a byte
             self.info = self._info()
         return changed or self.info.status != status
@@ -406,24 +416,39 @@ class ExperimentReader:
             dicts: kind, name, context, step, epoch (None where none was given), time_ms, and what the kind has:
             digest and suffix of the file, size_bytes, caption, width, height, counts, edges, …
         """
-        wanted = ("name", "context", "step", "epoch")
         return [
-            {"kind": event["media"], **{key: event[key] for key in wanted}, "time_ms": event["t"], **event["about"]}
-            for event in _in_order(self._sources)
-            if event["type"] == "media"
+            {
+                **event.about,
+                "kind": event.media,
+                "name": event.name,
+                "context": event.context,
+                "step": event.step,
+                "epoch": event.epoch,
+                "time_ms": event.t,
+            }
+            for _, event in _in_order(self._sources)
+            if isinstance(event, MediaEvent)
         ]
 
     def fold(self) -> Fold:
-        """Return the fold of all events, to which more can be applied."""
+        """Return the fold of all events, to which more can be applied; what does not fit those before it is damage."""
         fold = Fold()
-        for event in _in_order(self._sources):
-            fold.apply(event)
+        self._misfits: list[DamageError] = []
+        for source, event in _in_order(self._sources):
+            try:
+                fold.apply(event)
+            except ConfigError as error:
+                what = f"a {event.type} event that does not fit those before it: {error}"
+                self._misfits.append(DamageError(source.path, source.events_offset, what))
         return fold
 
     def _info(self) -> ExperimentInfo:
         fold = self._folded
         if not fold.begun:
-            return read_metadata(self.exp_dir)
+            try:
+                return read_metadata(self.exp_dir)
+            except StoreError as error:
+                raise StoreError(f"{error}; {self.damage_told}" if self.damage else str(error)) from error
         writers = tuple(map(_writer, self._parts()))
         info = fold.info(self.exp_dir, writers)
         if info.status != "running":
@@ -461,6 +486,9 @@ def _listing(folder: str) -> tuple[int, ...] | None:
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 
+_MOST_DAMAGE = 3
+"""Damages of one experiment that are told one by one where there is a line for it."""
+
 _NAME_BYTES = 700
 """That a series' name takes once it is known where its points lie; measured with 100,000 of them."""
 
@@ -489,23 +517,23 @@ def _limits(points: object, steps: object) -> tuple[int, tuple[int, int] | None]
     return limit, (-(2**63) if low is None else low, 2**63 - 1 if high is None else high)
 
 
-def _in_order(sources: list[Source]) -> Iterator[dict[str, Any]]:
+def _in_order(sources: list[Source]) -> Iterator[tuple[Source, Event]]:
     """Merge the events of all writers by time; within one writer's their order is kept whatever its clock did."""
 
-    def monotonic(number: int, part: WriterPart) -> Iterator[tuple[int, int, int, dict[str, Any]]]:
+    def monotonic(number: int, source: Source, part: WriterPart) -> Iterator[tuple[int, int, int, Source, Event]]:
         latest = 0
         for i, event in enumerate(part.events):
             latest = max(latest, event["t"])
-            yield latest, number, i, event
+            yield latest, number, i, source, event
 
-    parts = (part for source in sources for part in source.parts)
-    streams = [monotonic(number, part) for number, part in enumerate(parts)]
-    return (event for _, _, _, event in heapq.merge(*streams, key=lambda item: item[:3]))
+    parts = ((source, part) for source in sources for part in source.parts)
+    streams = [monotonic(number, source, part) for number, (source, part) in enumerate(parts)]
+    return ((source, event) for _, _, _, source, event in heapq.merge(*streams, key=lambda item: item[:3]))
 
 
 def _writer(part: WriterPart) -> dict[str, Any]:
     """Return who wrote a journal, and whether it was closed."""
-    opened = next((e for e in part.events if e["type"] == "open"), {})
+    opened: dict[str, Any] = next((event for event in part.events if isinstance(event, Open)), {})
     writer = {key: value for key, value in opened.items() if key not in ("t", "type")}
     closed = part.sealed or any(e["type"] == "close" for e in part.events[-8:])
     return {**writer, "journal": part.journal, "closed": closed, "heartbeat_ms": part.heartbeat_ms}

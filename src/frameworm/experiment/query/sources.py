@@ -7,7 +7,7 @@ was merged from is passed over should it still be there.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frameworm.experiment.config import load_json
-from frameworm.experiment.errors import DamageError
+from frameworm.experiment.errors import DamageError, SegmentDamageError
+from frameworm.experiment.events import Event, SourceEvent, Sums, decode
 from frameworm.experiment.model import Points, SeriesKey, SeriesSummary
 from frameworm.experiment.query.downsample import LongSeries, Windows
 from frameworm.experiment.recording.journal import WriterName
 from frameworm.experiment.recording.journal_reader import read_journal
+from frameworm.experiment.records import described
 from frameworm.experiment.storage.segment import SegmentReader
 from frameworm.experiment.storage.series import summarize, summary_of
 
@@ -30,7 +32,7 @@ class WriterPart:
     """What one writer told: the name of its journal, its events, when it was last known to live."""
 
     journal: str
-    events: list[dict[str, Any]]
+    events: list[Event]
     sealed: bool
     heartbeat_ms: int
 
@@ -39,9 +41,11 @@ class JournalSource:
     """What one writer wrote so far."""
 
     sealed = False
+    events_offset = 0
 
     def __init__(self, path: Path, name: WriterName) -> None:
         self.name = name
+        self.path = path
         heartbeat_ms = _modified_ms(path)
         self._contents = read_journal(path)
         self.keys = self._contents.keys
@@ -108,20 +112,16 @@ class SegmentSource:
 
     def __init__(self, path: Path, name: WriterName) -> None:
         self.name = name
+        self.path = path
         self._reader = SegmentReader(path)
-        self.damage: Sequence[DamageError] = ()
-        self.parts: list[WriterPart] = []
+        self.events_offset = self._reader.events_offset
+        events, damage = segment_events(self._reader)
+        self.damage: Sequence[DamageError] = damage
+        self.parts = writer_parts(events, name)
         self._sums: dict[int, tuple[float, int]] = {}
-        for line in self._reader.events().splitlines():
-            event = load_json(line)
-            if event["type"] == "source":
-                self.parts.append(WriterPart(event["journal"], [], True, event["heartbeat_ms"]))
-            elif event["type"] == "sums":
-                self._sums = {position: (total, first_ms) for position, total, first_ms in event["sums"]}
-            else:
-                if not self.parts:
-                    self.parts.append(WriterPart(name.journal, [], True, 0))
-                self.parts[-1].events.append(event)
+        for event in events:
+            if isinstance(event, Sums):
+                self._sums = {position: (total, first_ms) for position, total, first_ms in event.sums}
 
     @property
     def mark(self) -> tuple[int, ...]:
@@ -186,7 +186,7 @@ class SegmentSource:
         """Return a summary of each series that has points."""
         found = self._reader.summaries()
         if self._sums:  # of series merged from several sources: as their sources' were added up before
-            told = {self.keys[position]: values for position, values in self._sums.items()}
+            told = {key: self._sums[position] for position, key in enumerate(self.keys) if position in self._sums}
             found = [_told(s, *told.get(SeriesKey(s.name, s.context), (s.sum, s.first_time_ms))) for s in found]
         return found
 
@@ -196,6 +196,38 @@ class SegmentSource:
         if found is not None and position in self._sums:
             return _told(found, *self._sums[position])
         return found
+
+
+def segment_events(reader: SegmentReader) -> tuple[list[Event], list[SegmentDamageError]]:
+    """Return the events of a segment, and what is wrong with those that are left out.
+
+    Raises:
+        SegmentDamageError: none of them can be read.
+    """
+    events, damage = list[Event](), list[SegmentDamageError]()
+    for number, line in enumerate(reader.events().splitlines(), 1):
+        try:
+            event = decode(load_json(line))
+            if isinstance(event, SourceEvent) and WriterName.parse(event.journal) is None:
+                raise ValueError(f"journal: expected the name of one, got {described(event.journal)}")
+            events.append(event)
+        except ValueError as error:
+            what = f"events: line {number} is one that no release writes: {error}"
+            damage.append(SegmentDamageError(reader.path, reader.events_offset, what))
+    return events, damage
+
+
+def writer_parts(events: Iterable[Event], name: WriterName) -> list[WriterPart]:
+    """Return what each of a segment's writers told; ``name`` is that of the only one if they do not say."""
+    parts: list[WriterPart] = []
+    for event in events:
+        if isinstance(event, SourceEvent):
+            parts.append(WriterPart(event.journal, [], True, event.heartbeat_ms))
+        elif not isinstance(event, Sums):
+            if not parts:
+                parts.append(WriterPart(name.journal, [], True, 0))
+            parts[-1].events.append(event)
+    return parts
 
 
 def _told(s: SeriesSummary, total: float, first_ms: int) -> SeriesSummary:

@@ -34,7 +34,14 @@ class Fold:
         return "experiment_id" in self._fields
 
     def apply(self, event: dict[str, Any]) -> None:
-        """Take one event into account; kinds that say nothing of the experiment are passed over."""
+        """Take one event into account; kinds that say nothing of the experiment are passed over.
+
+        Args:
+            event: one of our own, or as ``events.decode`` returned it.
+
+        Raises:
+            ConfigError: it changes a config that does not have such a section.
+        """
         handler = getattr(self, f"_on_{event['type']}", None)
         if handler is not None:
             handler(event)
@@ -57,11 +64,13 @@ class Fold:
 
     def _on_snapshot(self, event: dict[str, Any]) -> None:
         """Begin with what metadata.json told, where the events before were lost."""
-        told = dict(event["info"])
-        self._notes = [Note(**note) for note in told.pop("notes")]
-        self._artifacts = {artifact["path"]: Artifact(**artifact) for artifact in told.pop("artifacts")}
-        self._fields = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-        self.active_s = told["duration_s"] or 0.0
+        from frameworm.experiment.events import facts_of
+
+        facts = facts_of(event["info"])
+        self._notes = list(facts.pop("notes"))
+        self._artifacts = {artifact.path: artifact for artifact in facts.pop("artifacts")}
+        self._fields = {name: value for name, value in facts.items() if name != "writers"}
+        self.active_s = facts.get("duration_s") or 0.0
 
     def _on_config(self, event: dict[str, Any]) -> None:
         old, lossy = self._fields.get("config", {}), event["lossy"]

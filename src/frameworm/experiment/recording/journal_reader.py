@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from frameworm.experiment.config import load_json
 from frameworm.experiment.errors import JournalDamageError, StoreVersionError
+from frameworm.experiment.events import Check, Event, Series, Set, decode
 from frameworm.experiment.model import Points, SeriesKey
 from frameworm.experiment.recording.journal import (
     EVENT_PREFIX,
@@ -74,7 +75,7 @@ class JournalContents:
 
     path: Path
     keys: list[SeriesKey] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     damage: list[JournalDamageError] = field(default_factory=list)
     end: int = 0
     _buffer: bytearray = field(default_factory=bytearray)
@@ -350,11 +351,11 @@ def _wrong_header(path: Path, buffer: bytearray, size: int) -> JournalDamageErro
 
 def _verify(contents: JournalContents) -> None:
     for event in contents.events:
-        if event.get("type") == "check":
-            start, end = event["from"], min(event["to"], contents._size)
+        if isinstance(event, Check):
+            start, end = event.start, min(event.end, contents._size)
             actual = zlib.crc32(memoryview(contents._buffer)[start:end])
-            if actual != event["crc"]:
-                what = f"bytes {start}-{event['to']}: checksum expected {event['crc']:08x}, got {actual:08x}"
+            if actual != event.crc:
+                what = f"bytes {start}-{event.end}: checksum expected {event.crc:08x}, got {actual:08x}"
                 contents.damage.append(JournalDamageError(contents.path, start, what))
 
 
@@ -431,41 +432,33 @@ class _Scanner:
         if payload is None or offset + _frame_size(len(payload)) > self.size:
             return 0
         try:
-            self._take(offset, load_json(payload))
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            self._damaged(offset, f"an event that no release writes: {type(error).__name__}: {error}")
+            self._take(offset, decode(load_json(payload)))
+        except ValueError as error:
+            self._damaged(offset, f"an event that no release writes: {error}")
         return _frame_size(len(payload))
 
-    def _take(self, offset: int, event: Any) -> None:
+    def _take(self, offset: int, event: Event) -> None:
         """Take in an event.
 
         Raises:
-            KeyError, TypeError, ValueError: it is not as one of ours.
+            ValueError: it does not fit those before it.
         """
-        _expect(type(event["t"]) is int and type(event["type"]) is str, "t or type")
-        keys = self.contents.keys
-        if event["type"] == "series":
-            first, names, context = event["first"], event["names"], event["context"]
-            _expect(type(first) is int and first > 0, "first")
-            _expect(type(context) is str and all(type(name) is str for name in names), "names")
-            self._lose_names(offset, first - 1)
-            keys[first - 1 : first - 1 + len(names)] = [SeriesKey(name, context) for name in names]
-        elif event["type"] == "set":
-            number, ids = event["id"], tuple(event["series"])
-            _expect(type(number) is int and 0 < number <= MAX_ID, "id")
-            _expect(len(ids) > 0 and all(type(i) is int and i > 0 for i in ids), "series")
+        if isinstance(event, Series):
+            at, names, context = event.first - 1, event.names, event.context
+            self._lose_names(offset, at)
+            self.contents.keys[at : at + len(names)] = [SeriesKey(name, context) for name in names]
+        elif isinstance(event, Set):
+            ids = tuple(event.series)
             self._lose_names(offset, max(ids))
-            self.sets[number] = ids
+            self.sets[event.id] = ids
         else:
-            if event["type"] == "check":
-                _expect(all(type(event[key]) is int and event[key] >= 0 for key in ("from", "to", "crc")), "check")
             self.contents.events.append(event)
 
     def _lose_names(self, offset: int, count: int) -> None:
         """See that there are ``count`` keys: where declarations were damaged, ids keep their places."""
         keys = self.contents.keys
-        # A name takes three bytes at least: more than fit before this event, no damage has cost.
-        _expect(count - len(keys) <= offset // 3, "more series than were declared")
+        if count - len(keys) > offset // 3:  # a name takes three bytes at least: so many, no damage has cost
+            raise ValueError("more series than were declared")
         lost = range(len(keys) + 1, count + 1)
         keys.extend(SeriesKey(f"?/{self.contents.path.name}/{i}", "lost") for i in lost)
 
@@ -568,11 +561,6 @@ class _Scanner:
 def _frame_size(payload: int) -> int:
     """Return the size of an event whose payload has so many bytes."""
     return 8 + payload + -payload % 8
-
-
-def _expect(holds: bool, what: str) -> None:
-    if not holds:
-        raise ValueError(what)
 
 
 def _period(classes: list[int]) -> int:

@@ -21,17 +21,20 @@ from typing import Any
 
 from frameworm.experiment.config import dump_json, dump_yaml, load_json
 from frameworm.experiment.errors import ExperimentNotFoundError, StoreError, StoreNotFoundError
-from frameworm.experiment.model import Artifact, ExperimentInfo, Note
+from frameworm.experiment.model import ExperimentInfo
+from frameworm.experiment.paths import open_regular
 
 HIDDEN = ".frameworm"
 CATALOG_NAME = "experiments.db"
 CATALOG_FORMAT = "frameworm catalog"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Of the catalog's tables."""
 
 RULES_NAME = "alerts.yaml"
 CONFIG = "config.yaml"
 METADATA = "metadata.json"
+MAX_METADATA_BYTES = 256 << 20
+"""Of what is read of it; ours are some kilobytes."""
 LOGS, ARTIFACTS, CHECKPOINTS, PROVENANCE = "logs", "artifacts", "checkpoints", "provenance"
 
 _FOLDER = re.compile(r"exp_(\d{3,})(?:_.*)?\Z", re.DOTALL)
@@ -193,19 +196,21 @@ def read_metadata(folder: Path) -> ExperimentInfo:
     Raises:
         StoreError: it cannot be read, or is not ours.
     """
+    from frameworm.experiment.events import Told, facts_of
+
     try:
-        data = load_json((folder / METADATA).read_bytes())
-        known = {f.name for f in fields(ExperimentInfo)}
-        values = {key: value for key, value in data.items() if key in known}
-        for name in ("tags", "lossy_params", "writers", "datasets", "used", "rewinds"):
-            values[name] = tuple(values.get(name, ()))
-        values["notes"] = tuple(Note(**note) for note in values.get("notes", ()))
-        values["artifacts"] = tuple(Artifact(**artifact) for artifact in values.get("artifacts", ()))
-        if values.get("status") == "running":
-            values["status"] = "crashed"
-        return ExperimentInfo(**{**values, "path": folder})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        with open(open_regular(folder / METADATA), "rb", buffering=0) as file:
+            content = file.read(MAX_METADATA_BYTES + 1)
+        if len(content) > MAX_METADATA_BYTES:
+            raise ValueError(f"it has more than {MAX_METADATA_BYTES:,} bytes")
+        told = load_json(content)
+        Told.check(told)
+    except (OSError, ValueError) as error:
         raise StoreError(
             f"{folder}: not an experiment's folder: {LOGS}/ holds no journal or segment with its beginning, and "
             f"{METADATA} cannot be read ({error})"
         ) from error
+    facts = facts_of(told)
+    if facts.get("status") == "running":
+        facts["status"] = "crashed"
+    return ExperimentInfo(path=folder, **facts)

@@ -153,6 +153,11 @@ class SegmentReader:
         """Return the events, verbatim."""
         return self._section(self._footer.events, "events")
 
+    @property
+    def events_offset(self) -> int:
+        """Where the events begin in the file."""
+        return self._footer.events.offset
+
     def read(self, i: int, start: int = 0, stop: int | None = None) -> Points:
         """Return the points of ``keys[i]`` in arrival order, decoding the blocks they lie in.
 
