@@ -47,6 +47,7 @@ COLUMNS = [
     "git_hash",
     "git_dirty",
     "path",
+    "damage",
 ]
 
 
@@ -578,20 +579,37 @@ class TestSync:
         assert found["path"].iloc[-1] == str(root / "exp_001_baseline")
         assert manager.reader("exp_001").exp_dir == root / "exp_001_baseline"
 
-    def test_a_folder_that_cannot_be_read_is_named_and_the_rest_is_listed(self, root: Path) -> None:
+    def test_a_folder_that_cannot_be_read_is_listed_as_damaged_and_told_of_once(self, root: Path) -> None:
         (root / "exp_099_empty").mkdir()
-        with pytest.warns(FramewormWarning, match=r"exp_099_empty is left out: it cannot be read") as told:
-            assert len(ExperimentManager(root).list_experiments()) == 5
+        manager = ExperimentManager(root)
+        with pytest.warns(FramewormWarning, match=r"exp_099_empty is damaged: not an experiment's folder") as told:
+            rows = manager.list_rows()
         assert len(told) == 1
+        assert len(rows) == 6
+        assert {row["experiment_id"]: row["status"] for row in rows}["exp_099"] == "damaged"
+        assert [row["experiment_id"] for row in rows if row["damage"]] == ["exp_099"]
+        assert manager.list_rows(status="damaged")[0]["name"] == "exp_099_empty"
+        shutil.copytree(root / "exp_003_broken", root / "exp_099_empty", dirs_exist_ok=True)
+        assert {row["experiment_id"]: row["status"] for row in manager.list_rows()}["exp_099"] == "failed"
 
-    def test_a_folder_whose_values_cannot_be_entered(self, root: Path) -> None:
+    def test_what_cannot_be_read_can_be_deleted(self, root: Path) -> None:
+        (root / "exp_099_empty").mkdir()
+        manager = ExperimentManager(root)
+        with pytest.warns(FramewormWarning, match="damaged"):
+            assert len(manager.list_rows()) == 6
+        manager.delete_experiment("exp_099")
+        assert len(manager.list_rows()) == 5
+
+    def test_a_metadata_file_with_values_of_another_type(self, root: Path) -> None:
         broken = root / "exp_003_broken"
         shutil.rmtree(broken / "logs")
         text = (broken / "metadata.json").read_text()
         (broken / "metadata.json").write_text(text.replace('"broken"', "null"))
         manager = ExperimentManager(root)
-        with pytest.warns(FramewormWarning, match="exp_003_broken is left out: it cannot be entered") as told:
-            assert manager.rebuild() == 4
+        with pytest.warns(
+            FramewormWarning, match=r"exp_003_broken is damaged: .*\(name: expected a text, got null\)"
+        ) as told:
+            assert manager.rebuild() == 5
         assert len(told) == 1
 
     def test_a_running_one_shows_at_once_and_a_killed_one_as_crashed(

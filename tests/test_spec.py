@@ -226,7 +226,8 @@ def test_list_experiments(workplace: Workplace) -> None:
     everything = workplace.names["manager"].list_experiments()
     assert list(everything["experiment_id"]) == IDS[::-1]
     wanted = (
-        "experiment_id name project description status created_at updated_at duration_s tags git_hash git_dirty path"
+        "experiment_id name project description status created_at updated_at duration_s tags git_hash git_dirty path "
+        "damage"
     )
     assert list(everything.columns) == wanted.split()
     assert list(workplace.names["manager"].list_experiments(status="completed")["experiment_id"]) == IDS[::-1]

@@ -38,7 +38,7 @@ def test_the_newest_come_first_and_archived_ones_only_if_asked(client: TestClien
     assert ids(client, archived=True) == [5, 4, 3, 2, 1]
     assert ids(client, project="digits") == [2, 1]
     assert set(found["rows"][0]) == {
-        "experiment_id", "uid", "name", "status", "project", "created_ms", "updated_ms", "duration_s", "tags",
+        "experiment_id", "uid", "name", "status", "project", "created_ms", "updated_ms", "duration_s", "damage", "tags",
         "progress", "values",
     }  # fmt: skip
     assert found["rows"][2]["tags"] == ["mnist", "good"] and found["rows"][2]["progress"] is None

@@ -97,6 +97,7 @@ class TestRows:
                 "git_dirty": True,
                 "notes": "one\ntwo",
                 "tag_list": '["b","a"]',
+                "damage": None,
                 "fork_of": None,
                 "folder": "exp_007_run",
                 "stale": True,

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Status = Literal["pending", "running", "completed", "failed", "killed", "crashed"]
-STATUSES: tuple[Status, ...] = ("pending", "running", "completed", "failed", "killed", "crashed")
+Status = Literal["pending", "running", "completed", "failed", "killed", "crashed", "damaged"]
+STATUSES: tuple[Status, ...] = ("pending", "running", "completed", "failed", "killed", "crashed", "damaged")
 ENDED: frozenset[str] = frozenset({"completed", "failed", "killed"})
-"""Statuses a writer sets when it ends; ``crashed`` is found by readers."""
+"""Statuses a writer sets when it ends; ``crashed`` is found by readers, and ``damaged``: nothing of it can be read."""
 
 NO_EPOCH = -(2**31)
 """The int32 that stands for "no epoch" in records and arrays."""

@@ -33,6 +33,7 @@ STATUS_STYLES = {
     "failed": ("✗", "red"),
     "killed": ("■", "yellow"),
     "crashed": ("!", "bold red"),
+    "damaged": ("?", "bold red"),
 }
 """Symbol and style: a status is told by its word, its symbol and its colour."""
 

@@ -41,6 +41,7 @@ def show_list(screen: Screen, rows: Sequence[Row]) -> None:
         Column("project", [inert(row["project"]) for row in rows], drop=4, shrink=10),
         Column("git", [_commit(row["git_hash"], row["git_dirty"]) for row in rows], drop=5, style="dim"),
         Column("description", [inert(row["description"]) for row in rows], drop=6, shrink=30, style="dim"),
+        Column("damage", [inert(row["damage"] or "") for row in rows], shrink=7, style="red"),
     ]
     if len({row["project"] for row in rows}) < 2:
         columns = [column for column in columns if column.title != "project"]

@@ -174,8 +174,8 @@ def rows_of(catalog: Catalog, numbers: Sequence[int], columns: Sequence[str]) ->
         columns: names.
 
     Returns:
-        dicts of experiment_id, uid, name, status, project, created_ms, updated_ms, duration_s, tags, progress (step
-        and epoch of one that runs) and ``values``, one a column; None for what is not there.
+        dicts of experiment_id, uid, name, status, project, created_ms, updated_ms, duration_s, damage, tags, progress
+        (step and epoch of one that runs) and ``values``, one a column; None for what is not there.
 
     Raises:
         InputError: there is no such column, or there are too many.

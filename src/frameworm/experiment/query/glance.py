@@ -20,7 +20,9 @@ from frameworm.experiment.storage.folder import CATALOG_FORMAT, CATALOG_NAME, SC
 ARCHIVED = "archived"
 """The tag of experiments that are left out unless asked for."""
 
-ROW_FIELDS = ("experiment_id", "uid", "name", "status", "project", "created_ms", "updated_ms", "duration_s")
+ROW_FIELDS = (
+    "experiment_id", "uid", "name", "status", "project", "created_ms", "updated_ms", "duration_s", "damage",
+)  # fmt: skip
 """What every row tells, beside tags, progress and values."""
 
 _PATIENCE_S = 0.05

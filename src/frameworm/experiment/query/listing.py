@@ -37,6 +37,7 @@ EXPERIMENT_COLUMNS = (
     "git_hash",
     "git_dirty",
     "path",
+    "damage",
 )
 
 _BASE_COLUMNS = ("experiment_id", "name", "status", "created_at")
@@ -46,8 +47,8 @@ def list_columns(catalog: Catalog, conditions: Sequence[Condition], limit: int |
     """Return the experiments that meet every condition, newest first: ``EXPERIMENT_COLUMNS``, times in Unix ms."""
     e = experiments.c
     about = (e.experiment_id, e.name, e.project, e.description, e.status, e.created_ms, e.updated_ms, e.duration_s)
-    *columns, tag_lists, git_hashes, dirty, folders = catalog.columns(
-        sa.select(*about, e.tag_list, e.git_hash, e.git_dirty, e.folder)
+    *columns, tag_lists, git_hashes, dirty, folders, damage = catalog.columns(
+        sa.select(*about, e.tag_list, e.git_hash, e.git_dirty, e.folder, e.damage)
         .where(sa.true(), *conditions)
         .order_by(e.created_ms.desc(), e.number.desc())
         .limit(limit)
@@ -60,6 +61,7 @@ def list_columns(catalog: Catalog, conditions: Sequence[Condition], limit: int |
         git_hashes,
         dirty,
         [root + folder for folder in folders],
+        damage,
     ]
     return dict(zip(EXPERIMENT_COLUMNS, values, strict=True))
 

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from frameworm.experiment.errors import FramewormWarning, StoreError, StoreNotFoundError
+from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.recording.liveness import is_alive
 from frameworm.experiment.storage.catalog import Catalog
-from frameworm.experiment.storage.folder import experiment_folders, fingerprint, id_of, number_of
+from frameworm.experiment.storage.folder import METADATA, experiment_folders, fingerprint, id_of, number_of
 from frameworm.experiment.storage.schema import Entry, is_stale
 
 _BATCH = 500
 """Folders entered in one transaction: the write lock is then held for some 0.3 s."""
+
+_MOST_TOLD = 2000
+"""Characters of what is said to be damaged in one experiment."""
 
 _TICK_S = 2.0
 """The coarsest time stamps of a file system: FAT's."""
@@ -118,8 +122,8 @@ def _mark(root: Path) -> tuple[int, int, int]:
 def sync(catalog: Catalog, watch: Watch | None = None) -> None:
     """Enter folders that are new or may have changed, forget those that are gone.
 
-    A folder that cannot be read, or whose number another folder has, is told of by a ``FramewormWarning`` and
-    left out.
+    A folder of which nothing can be read is told of by a ``FramewormWarning`` and entered as damaged; one whose number
+    another folder has is told of and left out.
 
     Args:
         catalog: of the root.
@@ -156,7 +160,7 @@ def sync(catalog: Catalog, watch: Watch | None = None) -> None:
 def enter_folders(catalog: Catalog, folders: Iterable[str]) -> Iterator[Entry]:
     """Read these folders and enter them; yield what each was found to hold, once it is entered.
 
-    One that cannot be read is told of by a ``FramewormWarning`` and left out.
+    One that cannot be read is told of by a ``FramewormWarning`` and entered as damaged.
     """
     entries = (entry for name in folders if (entry := read_entry(catalog.root / name)) is not None)
     while batch := list(islice(entries, _BATCH)):
@@ -184,16 +188,18 @@ def _enter(catalog: Catalog, batch: list[Entry]) -> None:
         catalog.upsert_many(batch)
     except StoreError:
         raise
-    except Exception as error:  # a value that no writer of ours makes, as in a metadata.json edited by hand
-        if len(batch) == 1:
+    except Exception as error:  # a value that the tables do not take, though it was checked: the others are entered
+        if len(batch) > 1:
+            for entry in batch:
+                _enter(catalog, [entry])
+        elif batch[0].info.status != "damaged":
+            _enter(catalog, [_damaged(batch[0].info.path, f"it cannot be entered ({type(error).__name__}: {error})")])
+        else:
             _warn(f"{batch[0].info.path} is left out: it cannot be entered ({type(error).__name__}: {error})")
-            return
-        for entry in batch:
-            _enter(catalog, [entry])
 
 
 def read_entry(folder: Path) -> Entry | None:
-    """Return what the catalog is to know of an experiment's folder; None, with a warning, if it is unreadable."""
+    """Return what the catalog is to know of an experiment's folder, told of if it is damaged; None if it is gone."""
     from frameworm.experiment.query.read import ExperimentReader  # with NumPy, which is not needed if nothing is new
 
     number = number_of(folder.name)
@@ -203,17 +209,49 @@ def read_entry(folder: Path) -> Entry | None:
         reader = ExperimentReader(folder)
         info, summaries = reader.info, reader.summaries()
     except Exception as error:  # whatever is wrong in one folder, the others are to be listed
-        if folder.exists():
-            _warn(f"{folder} is left out: it cannot be read ({type(error).__name__}: {error})")
-        return None
+        if not folder.exists():
+            return None
+        return _damaged(folder, str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}")
     if reader.missing:
         _warn(f"{folder}: {reader.missing}; its own points are listed")
-    if reader.damage:
-        _warn(f"{folder} is damaged; what can be read is shown: {'; '.join(map(str, reader.damage[:3]))}")
+    damage = reader.damage_told
+    if damage:
+        _warn(f"{folder} is damaged; what can be read is shown: {damage}")
     if info.experiment_id != id_of(number):  # a folder renamed or copied by hand: its name is what it is asked by
         info = replace(info, experiment_id=id_of(number))
-    stale = is_stale(info)
-    return Entry(info, summaries, stale, mark if stale else "")
+    stale = is_stale(info) or bool(damage)
+    return Entry(info, summaries, stale, mark if stale else "", damage)
+
+
+def _damaged(folder: Path, why: str) -> Entry:
+    """Return what the catalog is to know of an experiment of which nothing can be read."""
+    why = why.removeprefix(f"{folder}: ")[:_MOST_TOLD]
+    _warn(f"{folder} is damaged: {why}")
+    number = number_of(folder.name)
+    assert number is not None
+    changed_ms = max(0, folder.stat().st_mtime_ns // 1_000_000)
+    info = ExperimentInfo(
+        experiment_id=id_of(number),
+        uid="",
+        name=folder.name,
+        path=folder,
+        status="damaged",
+        created_ms=changed_ms,
+        updated_ms=changed_ms,
+        reason=why,
+    )
+    return Entry(info, (), True, _state(folder, info.status), why)
+
+
+def _state(folder: Path, status: str) -> str:
+    """Return a text that changes whenever what a row tells of may have changed."""
+    if status != "damaged":
+        return fingerprint(folder)
+    try:
+        seen = os.stat(folder / METADATA, follow_symlinks=False)
+    except OSError:
+        return f"{fingerprint(folder)}-"
+    return f"{fingerprint(folder)}-{seen.st_size}-{seen.st_mtime_ns}"
 
 
 def _changed(watch: Watch, folder: Path, status: str, known: str) -> bool:
@@ -224,7 +262,7 @@ def _changed(watch: Watch, folder: Path, status: str, known: str) -> bool:
     """
     if status in ("pending", "running"):
         return not watch.is_still(folder, status, known)
-    return known == "" or fingerprint(folder) != known
+    return known == "" or _state(folder, status) != known
 
 
 def _new_folders(root: Path, unknown: set[str], known: set[str]) -> list[str]:

@@ -119,9 +119,10 @@ def experiments(
 ) -> Json:
     """Return a page of experiments: `{total, version, rows, next}`.
 
-    A row is `{experiment_id, uid, name, status, project, created_ms, updated_ms, duration_s, tags, progress, values}`:
-    `progress` is `{step, epoch}` of one that runs, `values` are in the order of `columns`. The newest come first;
-    what a row does not have is sorted last both ways. `next` is null on the last page.
+    A row is `{experiment_id, uid, name, status, project, created_ms, updated_ms, duration_s, damage, tags, progress,
+    values}`: `damage` says what of its record cannot be read, and is null if nothing; `progress` is `{step, epoch}` of
+    one that runs, `values` are in the order of `columns`. The newest come first; what a row does not have is sorted
+    last both ways. `next` is null on the last page.
     """
     names, order, after = names_in(columns), names_in(sort), _after(cursor)
     if not (q or order or names or offset or cursor or archived) and project is None:

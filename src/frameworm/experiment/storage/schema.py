@@ -49,6 +49,7 @@ experiments = sa.Table(
     sa.Column("notes", sa.Text, nullable=False),
     # Once more what the table of tags says: 100,000 rows are listed 0.3 s sooner without putting it together.
     sa.Column("tag_list", sa.Text, nullable=False),
+    sa.Column("damage", sa.Text),
     sa.Column("fork_of", sa.Text),
     sa.Column("folder", sa.Text, nullable=False),
     sa.Column("stale", sa.Boolean, nullable=False),
@@ -140,13 +141,15 @@ class Entry(NamedTuple):
     """What the catalog is told of one experiment.
 
     ``stale`` says that the folder may know more by now; ``fingerprint`` is any text that changes with the
-    folder's journals, so that a reader need not read a stale folder that has not changed.
+    folder's journals, so that a reader need not read a stale folder that has not changed. ``damage`` says what of it
+    cannot be read; empty if nothing.
     """
 
     info: ExperimentInfo
     summaries: Sequence[SeriesSummary]
     stale: bool
     fingerprint: str = ""
+    damage: str = ""
 
 
 def is_stale(info: ExperimentInfo) -> bool:
@@ -204,6 +207,7 @@ def add_rows(rows: dict[sa.Table, list[dict[str, Any]]], entry: Entry) -> int:
             "git_dirty": info.git_dirty,
             "notes": "\n".join(note.text for note in info.notes),
             "tag_list": dump_json(list(info.tags)),
+            "damage": entry.damage or None,
             "fork_of": info.forked_from.get("uid"),
             "folder": info.path.name,
             "stale": entry.stale,
