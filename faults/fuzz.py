@@ -166,7 +166,7 @@ def _mend_segment(data: bytearray) -> None:
 def _journal_calls(path: Path) -> Iterator[Callable[[], object]]:
     from frameworm.experiment.recording.journal_reader import read_journal
 
-    contents = read_journal(path, verify=True)
+    contents = read_journal(path)
     for error in contents.damage:
         assert error.path == str(path) and error.offset >= 0, error
     yield contents.columns

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faults import fuzz
+from faults import fuzz, inserts
 from faults.child import Child
 from frameworm.experiment import Experiment
 from frameworm.experiment.query.read import ExperimentReader
+from frameworm.experiment.recording.journal_reader import read_journal
 
 SECONDS = 60
 """No small file takes so long, however busy the machine."""
@@ -97,3 +98,38 @@ def test_a_damaged_file_costs_no_point_of_those_beside_it(tmp_path, kind):
         reader = ExperimentReader(copy)
         assert reader.read("whole", "train").values.tolist() == [step / 7 for step in range(100)]
         assert all(error.path == str(other) for error in reader.damage)
+
+
+@pytest.mark.parametrize("way", inserts.WAYS)
+@pytest.mark.parametrize("kind", inserts.KINDS)
+def test_bytes_that_came_in_or_went_cost_nothing_untold(tmp_path, kind, way):
+    counts = inserts.Counts()
+    with alarm():
+        for seed in range(8):
+            if outcome := inserts.try_one(tmp_path, kind, way, seed, path_of(fuzz_kind(kind), tmp_path)):
+                counts.add(f"{kind} {way} {seed}", outcome)
+    assert counts.files >= 4
+    assert counts.bad == []
+
+
+def fuzz_kind(kind):
+    return kind if kind == "segment" else "journal"
+
+
+def test_seven_bytes_amid_points_cost_the_one_they_came_into(tmp_path):
+    """Of a journal without a checksum, as of a process killed in its first second."""
+    data, records, _ = inserts.journal(tmp_path, "points")
+    first_check = next(i for i, record in enumerate(records) if '"type":"check"' in record.event)
+    data, records = data[: records[first_check].start], records[:first_check]
+    at = records[30].start + 20
+    path = path_of("journal", tmp_path)
+    for junk in (b"seven..", bytes(7), data[at - 7 : at], b"\x01" + bytes(6)):
+        path.write_bytes(data[:at] + junk + data[at:])
+        contents = read_journal(path)
+        (damage,) = contents.damage
+        assert records[29].start <= damage.offset <= records[30].start
+        left_out = {point[1] for record in records[29:31] for point in record.points}
+        given = [point[1] for record in records for point in record.points]
+        steps = contents.read(0).steps.tolist()
+        assert set(given) - set(steps) <= left_out
+        assert steps == [step for step in given if step in steps]

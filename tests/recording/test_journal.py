@@ -79,7 +79,7 @@ def test_what_went_in_comes_out_in_order(tmp_path_factory, calls, repeat):
         for name, item in items.items():
             marked = NO_EPOCH if epoch is None else epoch
             expected.setdefault(SeriesKey(name, context), []).append((step, marked, bits([item])[0]))
-    contents = read_journal(journal_of(folder), verify=True)
+    contents = read_journal(journal_of(folder))
     assert contents.damage == []
     assert set(contents.keys) == set(expected)
     index, columns = contents.columns()
@@ -146,6 +146,8 @@ def varied(folder: Path) -> bytes:
     """A journal with single points, rows, both in turn, events between, and a late series."""
     writer = recorder(folder)
     for step in range(40):
+        if step % 15 == 14:
+            writer._sync_tick()
         writer.log_metric("a", step, None, None, "train")
         if step % 13 != 5:
             writer.log_metrics({"b": step, "c": -step}, None, None, "val")
@@ -163,13 +165,19 @@ def varied(folder: Path) -> bytes:
 def test_a_journal_refreshed_while_it_grows_is_the_one_read_at_once(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("grows")
     whole = varied(folder)
-    if data.draw(st.booleans(), label="damaged"):
-        at = data.draw(st.integers(HEADER_SIZE, len(whole) - 1))
-        whole = whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :]
+    if how := data.draw(st.sampled_from(["", "flip", "insert", "remove", "double"]), label="damaged"):
+        at = HEADER_SIZE + data.draw(st.integers(0, 20_000)) % (len(whole) - HEADER_SIZE)
+        length = data.draw(st.integers(1, 40))
+        whole = {
+            "flip": whole[:at] + bytes([whole[at] ^ 0x40]) + whole[at + 1 :],
+            "insert": whole[:at] + bytes(range(length)) + whole[at:],
+            "remove": whole[:at] + whole[at + length :],
+            "double": whole[: at + length] + whole[at:],
+        }[how]
     path = folder / "journal-h-1-2"
     path.touch()
     contents = read_journal(path)
-    sizes = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=8)))
+    sizes = sorted(size % len(whole) for size in data.draw(st.lists(st.integers(0, 20_000), max_size=8)))
     for size in [*sizes, len(whole), len(whole)]:
         with open(path, "ab") as file:
             file.write(whole[file.tell() : size])
@@ -261,7 +269,8 @@ def test_damage_is_told_with_path_and_offset_and_the_rest_is_read(tmp_path):
     note = data.index(b'"between"')
     point = data.rindex(struct.pack("<d", 5.0)) - 24
     cases = {
-        "head of a point": (_flip(data, point + 3), point, 15),
+        # Bytes may have come in inside the one before, too: its value is not sure.
+        "head of a point": (_flip(data, point + 3), point - POINT_SIZE, 18),
         "inside the note": (_flip(data, note), None, 20),
         "a declaration": (_flip(data, data.index(b'"names"')), None, 0),
     }
@@ -273,7 +282,7 @@ def test_damage_is_told_with_path_and_offset_and_the_rest_is_read(tmp_path):
         if offset is not None:
             assert contents.damage[0].offset == offset
             assert [e["type"] for e in contents.events] == ["open", "note"]
-        assert len(contents.columns()[1]) >= least - 10, what
+        assert len(contents.columns()[1]) >= least, what
 
 
 def test_a_flipped_value_is_found_by_the_checksum(tmp_path):
@@ -282,13 +291,13 @@ def test_a_flipped_value_is_found_by_the_checksum(tmp_path):
     series = encode_event({"t": 1, "type": "series", "first": 1, "context": "train", "names": ["a"]})
     writer.append(series)
     for step in range(100):
-        writer.append(struct.pack("<Iiqqd", 1, NO_EPOCH, step, 1, 0.25))
+        writer.append(struct.pack("<Iiqqd", 1, NO_EPOCH, step, now_ms(), 0.25))
     writer.check()
-    assert read_journal(writer.path, verify=True).damage == []
+    assert read_journal(writer.path).damage == []
     data = writer.path.read_bytes()
     at = data.index(struct.pack("<d", 0.25))
     writer.path.write_bytes(_flip(data, at))
-    (damage,) = read_journal(writer.path, verify=True).damage
+    (damage,) = read_journal(writer.path).damage
     assert "checksum expected" in str(damage)
 
 
@@ -303,7 +312,7 @@ def test_an_idle_journal_does_not_grow(tmp_path):
     writer.log_metric("a", 2.0, None, None, "train")
     writer._sync_tick()
     assert journal_of(tmp_path).stat().st_size > sizes[0] + POINT_SIZE
-    assert read_journal(journal_of(tmp_path), verify=True).damage == []
+    assert read_journal(journal_of(tmp_path)).damage == []
 
 
 @settings(max_examples=100, deadline=None)
@@ -321,7 +330,7 @@ def test_no_bytes_crash_the_reader(tmp_path_factory, data):
         piece = data.draw(st.binary(min_size=1, max_size=40))
         whole[at : at + len(piece)] = piece
     path.write_bytes(bytes(whole))
-    contents = read_journal(path, verify=True)
+    contents = read_journal(path)
     index, points = contents.columns()
     assert len(index) == len(points) <= 60
     assert all(damage.path == str(path) for damage in contents.damage)
@@ -363,7 +372,7 @@ def test_an_event_that_no_release_writes_is_told_and_passed_over(tmp_path, paylo
     frame = struct.pack("<II", 2 << 30 | len(payload), zlib.crc32(payload)) + payload
     writer._journal.append(frame + bytes(-len(frame) % 8))
     writer.log_metric("a", 2.0, None, None, "train")
-    contents = read_journal(journal_of(tmp_path), verify=True)
+    contents = read_journal(journal_of(tmp_path))
     (damage,) = contents.damage
     assert "no release writes" in str(damage)
     assert contents.keys == [SeriesKey("a", "train")]
@@ -440,7 +449,7 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(small_disk):
     os.system(f"mount -o remount,size=8m {folder}")
     writer.sync()
     writer.log_metric("a", 30_000, None, None, "train")
-    contents = read_journal(journal_of(folder), verify=True)
+    contents = read_journal(journal_of(folder))
     assert contents.damage == []
     assert contents.read(0).steps.tolist() == list(range(30_001))
     assert contents.read(1).values.tolist() == [float(s) for s in range(0, 30_000, 7)]
@@ -449,7 +458,7 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(small_disk):
 def test_the_golden_journal_of_version_1_reads_as_when_it_was_written():
     (path,) = GOLDEN.glob("journal-*")
     expected = json.loads((GOLDEN / "expected.json").read_text())
-    contents = read_journal(path, verify=True)
+    contents = read_journal(path)
     assert contents.damage == []
     assert [e["type"] for e in contents.events] == expected["events"]
     for position, key in enumerate(contents.keys):

@@ -26,7 +26,7 @@ def writer(tmp_path):
 
 
 def read(writer: Recorder) -> dict[SeriesKey, list[tuple[int, float]]]:
-    contents = read_journal(writer._journal.path, verify=True)
+    contents = read_journal(writer._journal.path)
     assert contents.damage == []
     found = {}
     for position, key in enumerate(contents.keys):
@@ -265,7 +265,7 @@ def test_threads_log_on_while_the_journal_rotates(tmp_path, monkeypatch):
     journals = sorted(filter(None, (WriterName.parse(path.name) for path in tmp_path.iterdir())))
     assert len(journals) > 2
     for name in journals:
-        contents = read_journal(tmp_path / name.journal, verify=True)
+        contents = read_journal(tmp_path / name.journal)
         assert contents.damage == []
         for position, key in enumerate(contents.keys):
             found.setdefault(key.name, []).extend(contents.read(position).steps.tolist())
@@ -304,7 +304,7 @@ def test_threads_log_on_while_the_disk_is_full_and_freed(small_disk):
     writer.close()
     found: dict[str, list[int]] = {}
     for path in sorted(folder.glob("journal-*")):
-        contents = read_journal(path, verify=True)
+        contents = read_journal(path)
         assert contents.damage == []
         for position, key in enumerate(contents.keys):
             found.setdefault(key.name, []).extend(contents.read(position).steps.tolist())

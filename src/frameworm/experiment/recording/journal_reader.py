@@ -1,7 +1,8 @@
 """Reading a journal back: live, ended, torn or damaged.
 
 Runs of equal or periodically repeating records are parsed at once with NumPy; a torn tail is where the file ends,
-never an error. The format is drawn in ``docs/formats/journal.md``, its constants and its writer are in ``journal``.
+never an error. The format is drawn in ``docs/formats/journal.md``, its constants and its writer are in ``journal``;
+``journal_scan`` finds the records.
 """
 
 from __future__ import annotations
@@ -10,79 +11,37 @@ import os
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frameworm.experiment.config import load_json
 from frameworm.experiment.errors import JournalDamageError, StoreVersionError
-from frameworm.experiment.events import Check, Event, Series, Set, decode
-from frameworm.experiment.model import Points, SeriesKey
+from frameworm.experiment.model import Points
 from frameworm.experiment.recording.journal import (
-    EVENT_PREFIX,
     HEADER_SIZE,
     MAGIC,
-    MAX_ID,
-    POINT_SIZE,
-    ROW_FLAG,
     ROW_PREFIX_SIZE,
     VERSION,
 )
+from frameworm.experiment.recording.journal_scan import Run, Scanned, Scanner
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_LOOKAHEAD = 32
 _FEW_RUNS = 16
-_MANY_RECORDS = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """``count`` repetitions, ``stride`` bytes apart, of the same sequence of records.
-
-    ``parts`` gives each record of the sequence: its offset from the run's start, the ids of its series, or None for
-    a point, whose id stands in its head, and the head of a row, or 0 for a point.
-
-    Where several threads log as they come there are no repetitions: then ``starts`` gives the places of the records of
-    one kind, int64 (count,), and ``stride`` is 0.
-    """
-
-    offset: int
-    count: int
-    stride: int
-    parts: tuple[tuple[int, tuple[int, ...] | None, int], ...]
-    starts: NDArray[np.int64] | None = None
-
-    @property
-    def end(self) -> int:
-        return self.offset + self.count * self.stride
 
 
 @dataclass(slots=True)
-class JournalContents:
+class JournalContents(Scanned):
     """What one journal held when it was read, or last refreshed.
 
     Any thread may read; nobody while another refreshes.
-
-    Attributes:
-        keys: the series declared; series id i is ``keys[i - 1]``.
-        events: every event, in order, as written.
-        damage: what could not be read; all else is there.
-        end: bytes understood; what follows is a torn tail.
     """
 
-    path: Path
-    keys: list[SeriesKey] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    damage: list[JournalDamageError] = field(default_factory=list)
-    end: int = 0
     _buffer: bytearray = field(default_factory=bytearray)
     _size: int = 0
     _file: tuple[int, int] = (0, 0)
-    _sets: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    _runs: list[_Run] = field(default_factory=list)
     _by_series: tuple[NDArray[np.int64], Points] | None = None
 
     @property
@@ -130,24 +89,30 @@ class JournalContents:
         return self.end != before
 
     def _restart(self) -> None:
-        self._buffer, self._size, self.end, self._by_series = bytearray(), 0, 0, None
-        for items in (self.keys, self.events, self.damage, self._runs):
-            items.clear()
-        self._sets.clear()
+        self._buffer, self._size, self._by_series = bytearray(), 0, None
+        self._forget()
 
     def _scan(self) -> None:
         """Understand the bytes from ``end`` on."""
+        problem = None
         if self.end < HEADER_SIZE:
-            problem = _wrong_header(self.path, self._buffer, self._size)
-            self.damage[:] = [problem] if problem else []
-            if self._size < HEADER_SIZE or (problem and problem.offset == 0):
+            self._forget()
+            if problem := _wrong_header(self.path, self._buffer, self._size):
+                self.damage.append(problem)
+            if self._size < HEADER_SIZE:
                 return
-            self.end = HEADER_SIZE
-        # What looked damaged at the end may have been a record on its way.
-        self.damage[:] = [damage for damage in self.damage if damage.offset < self.end]
-        if self._runs and self._runs[-1].count == 1 and self._runs[-1].end == self.end:
+        scanner = Scanner(self, self._buffer, self._size)
+        if self.end < HEADER_SIZE:
+            start = HEADER_SIZE
+            if problem and problem.offset == 0 and (start := scanner.next_event(0)) == self._size:
+                return  # a file of somebody else's
+            self._forget(start)
+            self.damage += [problem] if problem else []
+        if any(damage.offset >= self._proved.offset for damage in self.damage):
+            scanner.go_back()  # what looked damaged at the end may have been a record on its way
+        elif self._runs and self._runs[-1].count == 1 and self._runs[-1].end == self.end:
             self.end = self._runs.pop().offset  # part of a sequence that now may go on
-        _Scanner(self, self._buffer, self._size).scan()
+        scanner.scan()
 
     def columns(self) -> tuple[NDArray[np.uint32], Points]:
         """Return all points: positions in ``keys`` uint32 (n,) and the points (n,), in arrival order."""
@@ -156,9 +121,9 @@ class JournalContents:
         import numpy as np
 
         # An event every second cuts a journal into thousands of short runs: those alike are taken at once.
-        alike: dict[tuple[int, ...], list[_Run]] = {}
+        alike: dict[tuple[int, ...], list[Run]] = {}
         for run in self._runs:
-            alike.setdefault(tuple(head for _, _, head in run.parts), []).append(run)
+            alike.setdefault((run.offset % 8, *(head for _, _, head in run.parts)), []).append(run)
         index, points = _join([self._columns(runs) for runs in alike.values()])
         if len(alike) > 1:
             order = np.argsort(np.concatenate([_offsets(runs) for runs in alike.values()]), kind="stable")
@@ -210,7 +175,7 @@ class JournalContents:
         mine = slice(int(ends[position - 1]) if position else 0, int(ends[position]))
         return _chosen(points, mine)
 
-    def _row(self, run: _Run, offset: int, size: int) -> tuple[Any, Any, Any, Any]:
+    def _row(self, run: Run, offset: int, size: int) -> tuple[Any, Any, Any, Any]:
         """Return views (epochs, steps, times (count,), values (count, size)) of one record of a run."""
         import numpy as np
 
@@ -224,13 +189,16 @@ class JournalContents:
         """Return the same of the records that begin at ``starts``, as copies."""
         import numpy as np
 
-        words = self._size // 8
-        long = np.frombuffer(self._buffer, "<i8", words)
+        first = int(starts[0]) % 8  # not 0 only behind bytes that came in, or went
+        words = (self._size - first) // 8
+        long = np.frombuffer(self._buffer, "<i8", words, first)
         at = starts >> 3
-        values = np.frombuffer(self._buffer, "<f8", words)[(at + ROW_PREFIX_SIZE // 8)[:, None] + np.arange(size)]
-        return np.frombuffer(self._buffer, "<i4", words * 2)[2 * at + 1], long[at + 1], long[at + 2], values
+        values = np.frombuffer(self._buffer, "<f8", words, first)[
+            (at + ROW_PREFIX_SIZE // 8)[:, None] + np.arange(size)
+        ]
+        return np.frombuffer(self._buffer, "<i4", words * 2, first)[2 * at + 1], long[at + 1], long[at + 2], values
 
-    def _columns(self, runs: Sequence[_Run]) -> tuple[NDArray[np.uint32], Points]:
+    def _columns(self, runs: Sequence[Run]) -> tuple[NDArray[np.uint32], Points]:
         """Return the points of runs that have the same sequence of records, in arrival order."""
         import numpy as np
 
@@ -248,7 +216,8 @@ class JournalContents:
                 heads = np.ndarray((first.count,), "<u4", self._buffer, first.offset + at, (first.stride,))
             else:
                 part = self._gathered(starts + at, size)
-                heads = np.frombuffer(self._buffer, "<u4", self._size // 4)[(starts + at) >> 2]
+                align = int(starts[0]) % 4
+                heads = np.frombuffer(self._buffer, "<u4", (self._size - align) // 4, align)[(starts + at) >> 2]
             count = len(heads)
             if ids is None:
                 indexes.append((heads - np.uint32(1))[:, None])
@@ -264,7 +233,7 @@ class JournalContents:
         return flat(indexes), Points(flat(steps), flat(epochs), flat(times), flat(values))
 
 
-def _starts(runs: Sequence[_Run]) -> NDArray[np.int64]:
+def _starts(runs: Sequence[Run]) -> NDArray[np.int64]:
     """Return where each repetition begins."""
     import numpy as np
 
@@ -277,7 +246,7 @@ def _starts(runs: Sequence[_Run]) -> NDArray[np.int64]:
     return starts
 
 
-def _offsets(runs: Sequence[_Run]) -> NDArray[np.int64]:
+def _offsets(runs: Sequence[Run]) -> NDArray[np.int64]:
     """Return where the record of each point begins, in the order of ``_columns``."""
     import numpy as np
 
@@ -307,12 +276,8 @@ def _join(pieces: Sequence[tuple[NDArray[np.uint32], Points]]) -> tuple[NDArray[
     )
 
 
-def read_journal(path: Path, *, verify: bool = False) -> JournalContents:
+def read_journal(path: Path) -> JournalContents:
     """Read a journal as it is now, live, ended, torn or damaged.
-
-    Args:
-        path: the file.
-        verify: compare the checksums that the writer left with the bytes (about 1 ms a MB).
 
     Raises:
         StoreVersionError: written by a newer release.
@@ -320,8 +285,6 @@ def read_journal(path: Path, *, verify: bool = False) -> JournalContents:
     """
     contents = JournalContents(path)
     contents.refresh()
-    if verify:
-        _verify(contents)
     return contents
 
 
@@ -347,226 +310,3 @@ def _wrong_header(path: Path, buffer: bytearray, size: int) -> JournalDamageErro
             "`pip install --upgrade frameworm`"
         )
     return None
-
-
-def _verify(contents: JournalContents) -> None:
-    for event in contents.events:
-        if isinstance(event, Check):
-            start, end = event.start, min(event.end, contents._size)
-            actual = zlib.crc32(memoryview(contents._buffer)[start:end])
-            if actual != event.crc:
-                what = f"bytes {start}-{event.end}: checksum expected {event.crc:08x}, got {actual:08x}"
-                contents.damage.append(JournalDamageError(contents.path, start, what))
-
-
-_VAIN_BYTES = 64 << 20
-"""So many bytes are checksummed in vain after damage, and as many as the file has: bounded whatever they are."""
-
-
-class _Scanner:
-    """One pass over a journal's bytes from where ``contents`` ends; adds to it."""
-
-    def __init__(self, contents: JournalContents, buffer: bytearray, size: int) -> None:
-        self.contents = contents
-        self.buffer = buffer
-        self.size = size
-        self.heads = memoryview(buffer)[: size & ~3].cast("I")
-        self.sets = contents._sets
-        self.vain = 0  # bytes looked through for an event after damage that turned out to be none
-
-    def scan(self) -> None:
-        offset = self.contents.end
-        while offset + 8 <= self.size:
-            head = self.heads[offset >> 2]
-            step = self._event(offset, head) if head >> 30 == 2 else self._records(offset)
-            if step:
-                offset += step
-                continue
-            found = self._resync(offset)
-            if found is None:
-                if not self._is_torn(offset, head):
-                    self._damaged(offset, f"no record starts with {head:#010x}")
-                break
-            self._damaged(offset, f"{found - offset} bytes are no records; reading goes on at {found}")
-            offset = found
-        self.contents.end = offset
-
-    def _damaged(self, offset: int, what: str) -> None:
-        self.contents.damage.append(JournalDamageError(self.contents.path, offset, what))
-
-    def _is_torn(self, offset: int, head: int) -> bool:
-        """Whether what starts here can be a record that was cut by the end of the file."""
-        kind, low = head >> 30, head & MAX_ID
-        left = self.size - offset
-        if head == 0:
-            return not any(self.buffer[offset : self.size])
-        if kind == 0:
-            return low <= len(self.contents.keys) and left < POINT_SIZE
-        if kind == 1:
-            return low in self.sets and left < ROW_PREFIX_SIZE + 8 * len(self.sets[low])
-        return kind == 2 and left < _frame_size(low)
-
-    def _resync(self, offset: int) -> int | None:
-        """Return where the next whole event starts after damage."""
-        at = offset
-        while self.vain < _VAIN_BYTES + self.size and (at := self.buffer.find(EVENT_PREFIX, at + 1, self.size)) >= 0:
-            start = at - 8
-            if start <= offset or start % 8:
-                continue
-            head = self.heads[start >> 2]
-            if head >> 30 == 2:
-                if self._payload(start, head) is not None:
-                    return start
-                self.vain += min(head & MAX_ID, self.size - start)
-        return None
-
-    def _payload(self, offset: int, head: int) -> bytes | None:
-        length = head & MAX_ID
-        payload = bytes(self.buffer[offset + 8 : min(offset + 8 + length, self.size)])
-        if len(payload) < length or zlib.crc32(payload) != self.heads[(offset >> 2) + 1]:
-            return None
-        return payload
-
-    def _event(self, offset: int, head: int) -> int:
-        payload = self._payload(offset, head)
-        if payload is None or offset + _frame_size(len(payload)) > self.size:
-            return 0
-        try:
-            self._take(offset, decode(load_json(payload)))
-        except ValueError as error:
-            self._damaged(offset, f"an event that no release writes: {error}")
-        return _frame_size(len(payload))
-
-    def _take(self, offset: int, event: Event) -> None:
-        """Take in an event.
-
-        Raises:
-            ValueError: it does not fit those before it.
-        """
-        if isinstance(event, Series):
-            at, names, context = event.first - 1, event.names, event.context
-            self._lose_names(offset, at)
-            self.contents.keys[at : at + len(names)] = [SeriesKey(name, context) for name in names]
-        elif isinstance(event, Set):
-            ids = tuple(event.series)
-            self._lose_names(offset, max(ids))
-            self.sets[event.id] = ids
-        else:
-            self.contents.events.append(event)
-
-    def _lose_names(self, offset: int, count: int) -> None:
-        """See that there are ``count`` keys: where declarations were damaged, ids keep their places."""
-        keys = self.contents.keys
-        if count - len(keys) > offset // 3:  # a name takes three bytes at least: so many, no damage has cost
-            raise ValueError("more series than were declared")
-        lost = range(len(keys) + 1, count + 1)
-        keys.extend(SeriesKey(f"?/{self.contents.path.name}/{i}", "lost") for i in lost)
-
-    def _records(self, offset: int) -> int:
-        """Take the points and rows from here as one run; return its size in bytes, 0 if none is whole."""
-        runs = self.contents._runs
-        if (
-            runs and runs[-1].stride and (more := self._repetitions(runs[-1], offset))
-        ):  # most often it goes on as before
-            if runs[-1].end == offset:
-                runs[-1] = replace(runs[-1], count=runs[-1].count + more)
-            else:
-                runs.append(replace(runs[-1], offset=offset, count=more))
-            return more * runs[-1].stride
-        shapes: list[tuple[int, ...] | None] = []
-        classes: list[int] = []
-        starts = [0]
-        declared = len(self.contents.keys)
-        at = offset
-        while len(classes) < _LOOKAHEAD and at + ROW_PREFIX_SIZE <= self.size:
-            head = self.heads[at >> 2]
-            kind = head >> 30
-            if kind == 0 and 0 < head <= declared:
-                ids, size = None, POINT_SIZE
-            elif kind == 1 and (head & MAX_ID) in self.sets:
-                ids = self.sets[head & MAX_ID]
-                size = ROW_PREFIX_SIZE + 8 * len(ids)
-            else:
-                break
-            if at + size > self.size:
-                break
-            at += size
-            shapes.append(ids)
-            classes.append(head if kind else 0)
-            starts.append(at - offset)
-        if not classes:
-            return 0
-        period = _period(classes)
-        if period == _LOOKAHEAD:
-            return self._scattered(offset)
-        run = _Run(
-            offset, 1, starts[period], tuple(zip(starts[:period], shapes[:period], classes[:period], strict=True))
-        )
-        run = replace(run, count=1 + self._repetitions(run, run.end))
-        runs.append(run)
-        return run.count * run.stride
-
-    def _scattered(self, offset: int) -> int:
-        """Take many records that come in no order, as a run of each kind; return their size in bytes."""
-        import numpy as np
-
-        heads, declared = self.heads, len(self.contents.keys)
-        sizes = {ROW_FLAG | number: ROW_PREFIX_SIZE + 8 * len(ids) for number, ids in self.sets.items()}
-        places: dict[int, list[int]] = {head: [] for head in (0, *sizes)}
-        at, last = offset, self.size - POINT_SIZE
-        for _ in range(_MANY_RECORDS):
-            if at > last:
-                break
-            head = heads[at >> 2]
-            if 0 < head <= declared:
-                places[0].append(at)
-                at += POINT_SIZE
-                continue
-            size = sizes.get(head, 0)
-            if not size or at + size > self.size:
-                break
-            places[head].append(at)
-            at += size
-        for head, found in places.items():
-            if found:
-                ids = self.sets[head & MAX_ID] if head else None
-                run = _Run(found[0], len(found), 0, ((0, ids, head),), np.array(found, np.int64))
-                self.contents._runs.append(run)
-        return at - offset
-
-    def _repetitions(self, run: _Run, offset: int) -> int:
-        """Return how many more times the sequence of a run is there from ``offset`` on."""
-        import numpy as np
-
-        limit = (self.size - offset) // run.stride
-        declared = len(self.contents.keys)
-        count, window = 0, 1024
-        while count < limit:
-            span = min(window, limit - count)
-            good = span
-            for start, _, head in run.parts:
-                at = offset + count * run.stride + start
-                heads: Any = np.ndarray((span,), "<u4", self.buffer, at, (run.stride,))
-                wrong = heads != head if head else (heads - np.uint32(1)) >= np.uint32(declared)
-                first = int(wrong.argmax())
-                if wrong[first]:
-                    good = min(good, first)
-            count += good
-            if good < span:
-                break
-            window *= 4
-        return count
-
-
-def _frame_size(payload: int) -> int:
-    """Return the size of an event whose payload has so many bytes."""
-    return 8 + payload + -payload % 8
-
-
-def _period(classes: list[int]) -> int:
-    """Return the length of the shortest sequence that repeats in ``classes``, or the whole length."""
-    n = len(classes)
-    for period in range(1, n // 2 + 1):
-        if classes[period:] == classes[:-period]:
-            return period
-    return n

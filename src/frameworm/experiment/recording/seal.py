@@ -43,7 +43,7 @@ def seal(logs_dir: Path, name: WriterName) -> None:
 def _write(journal: Path, segment: Path) -> None:
     from frameworm.experiment.storage.segment import write_segment
 
-    contents = read_journal(journal, verify=True)
+    contents = read_journal(journal)
     if contents.damage:
         first = contents.damage[0]
         raise JournalDamageError(journal, first.offset, f"{first.what}; it is kept as it is, and not sealed")
