@@ -131,8 +131,69 @@ def test_what_is_no_configuration_is_refused_with_what_is(source: Any) -> None:
 
 
 def test_a_source_whose_own_conversion_fails_is_refused_with_the_reason() -> None:
-    with pytest.raises(ConfigError, match=r"DictConfig cannot be read: .*nowhere"):
-        normalize_config(omegaconf.OmegaConf.create({"a": "${nowhere}"}))
+    class Config:
+        def to_dict(self) -> dict[str, Any]:
+            raise KeyError("nowhere")
+
+    with pytest.raises(ConfigError, match=r"Config cannot be read: .*nowhere"):
+        normalize_config(Config())
+
+
+@pytest.mark.parametrize(
+    ("given", "config", "lossy"),
+    [
+        ({"a": 1, "b": "${nowhere}"}, {"a": 1, "b": "${nowhere}"}, ("b",)),
+        ({"a": 1, "b": {"c": "${oc.env:NO_SUCH_VARIABLE}/x", "d": "${a}"}},
+         {"a": 1, "b": {"c": "${oc.env:NO_SUCH_VARIABLE}/x", "d": 1}}, ("b.c",)),
+        ({"a": [1, "${hydra:runtime.cwd}", "${.0}"]}, {"a": [1, "${hydra:runtime.cwd}", 1]}, ("a",)),
+        ({"a": "${b}", "b": "${a}", "c": 3}, {"a": "${b}", "b": "${a}", "c": 3}, ("a", "b")),
+        ({"a": "${oc.decode:'[1'}", "b": "???", "c": None}, {"a": "${oc.decode:'[1'}", "b": "???", "c": None}, ("a",)),
+        ({"a": "${missing}", "missing": "???"}, {"a": "${missing}", "missing": "???"}, ("a",)),
+        ({"a": "${b}", "b": {"c": 1}}, {"a": {"c": 1}, "b": {"c": 1}}, ()),
+    ],
+)  # fmt: skip
+def test_an_interpolation_without_a_target_costs_its_param(given: Any, config: Any, lossy: Any) -> None:
+    source = omegaconf.OmegaConf.create(given)
+    assert normalize_config(source) == (config, lossy)
+    assert normalize_config({"cfg": source}) == ({"cfg": config}, tuple(f"cfg.{name}" for name in lossy))
+
+
+@dataclasses.dataclass
+class _HalfReadable:
+    lr: float = 0.1
+    device: str = "cpu"
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "device":
+            raise OSError("the device is gone")
+        return super().__getattribute__(name)
+
+
+class _Store(Mapping[str, Any]):
+    def __getitem__(self, key: str) -> Any:
+        if key == "far":
+            raise ConnectionError("no route")
+        return 1
+
+    def __iter__(self) -> Iterator[str]:
+        yield from ("near", "far")
+
+    def __len__(self) -> int:
+        return 2
+
+
+class _Model(pydantic.BaseModel):
+    lr: float = 0.1
+
+    @pydantic.field_serializer("lr")
+    def _serialize(self, value: float) -> float:
+        raise RuntimeError("no")
+
+
+def test_an_entry_that_raises_costs_itself() -> None:
+    assert normalize_config(_HalfReadable()).config == {"lr": 0.1, "device": "OSError('the device is gone')"}
+    assert normalize_config({"s": _Store()}) == ({"s": {"near": 1, "far": "ConnectionError('no route')"}}, ("s.far",))
+    assert normalize_config(_Model()).config == {"lr": 0.1}
 
 
 # --- values ------------------------------------------------------------------------------------------------

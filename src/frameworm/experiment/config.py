@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from frameworm.experiment.errors import ConfigError
 from frameworm.experiment.foreign import (
     NOTHING,
+    Unreadable,
     contents,
     describe,
     has_text_form,
@@ -281,6 +282,8 @@ class _Walk:
             return value.__name__
         if callable(value) and isinstance(getattr(value, "__qualname__", None), str):
             return self._name(value, leaf)
+        if isinstance(value, Unreadable):
+            return self._lossy(value.text, leaf)
         if has_text_form(value):
             return self._text(str(value), leaf)
         return self._container(value, leaf)

@@ -6,13 +6,14 @@ import dataclasses
 import re
 import sys
 import types
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 __all__ = [
     "MAX_ARRAY",
     "MAX_REPR",
     "NOTHING",
+    "Unreadable",
     "contents",
     "describe",
     "has_text_form",
@@ -27,6 +28,16 @@ MAX_REPR = 200
 
 NOTHING = object()
 """What ``contents`` returns for an object that stands for no plain value."""
+
+
+class Unreadable:
+    """Stands for one entry that cannot be had: ``text`` is how it is written, or why."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
 
 _TEXT_TYPES = {
     ("fractions", "Fraction"),
@@ -54,15 +65,17 @@ def has_text_form(value: Any) -> bool:
 def contents(value: Any) -> Any:
     """Return what an object stands for, one layer deep where its library allows, or ``NOTHING``.
 
+    An entry whose reading raises is ``Unreadable``, and costs the others nothing.
+
     Raises:
-        Exception: whatever the object's own conversion raises, such as an interpolation without a target.
+        Exception: whatever the object's own conversion raises, where that is of the whole.
     """
     kind = type(value)
     omegaconf = sys.modules.get("omegaconf")
     if omegaconf is not None and isinstance(value, omegaconf.DictConfig | omegaconf.ListConfig):
-        return omegaconf.OmegaConf.to_container(value, resolve=True)
+        return _resolved(value, omegaconf.OmegaConf)
     if isinstance(value, Mapping):
-        return value
+        return value if kind is dict else _each(list(value), value.__getitem__)
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return dict(zip(kind._fields, value, strict=True))
     if hasattr(kind, "__array__") or hasattr(kind, "__dlpack__"):  # tables too, whose to_dict() is all their data
@@ -75,11 +88,14 @@ def contents(value: Any) -> Any:
         except TypeError:
             return sorted(value, key=lambda item: (type(item).__name__, describe(item)))
     if hasattr(kind, "model_dump"):  # pydantic
-        return value.model_dump()
+        try:
+            return value.model_dump()
+        except Exception:  # of a serializer or computed field, which are the user's; the fields are there
+            return _each(kind.model_fields, lambda name: getattr(value, name, NOTHING))
     if dataclasses.is_dataclass(value):
-        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if hasattr(value, f.name)}
+        return _each([f.name for f in dataclasses.fields(value)], lambda name: getattr(value, name, NOTHING))
     if hasattr(kind, "__attrs_attrs__"):
-        return {a.name: getattr(value, a.name) for a in kind.__attrs_attrs__ if hasattr(value, a.name)}
+        return _each([a.name for a in kind.__attrs_attrs__], lambda name: getattr(value, name, NOTHING))
     argparse = sys.modules.get("argparse")
     if isinstance(value, types.SimpleNamespace) or (argparse and isinstance(value, argparse.Namespace)):
         return dict(vars(value))
@@ -90,6 +106,39 @@ def contents(value: Any) -> Any:
     else:
         return NOTHING
     return found if isinstance(found, Mapping) else NOTHING
+
+
+def _each(keys: Iterable[Any], get: Callable[[Any], Any]) -> dict[Any, Any]:
+    """Return the entries of an object by its own way of asking; what is ``NOTHING`` was never set."""
+    found = {}
+    for key in keys:
+        try:
+            entry = get(key)
+        except Exception as error:  # whatever a property, a lazy entry or a store of another library raises
+            entry = Unreadable(describe(error))
+        if entry is not NOTHING:
+            found[key] = entry
+    return found
+
+
+def _resolved(value: Any, library: Any) -> Any:
+    """Return a config of OmegaConf; an interpolation without a target stays as it is written."""
+    try:
+        return library.to_container(value, resolve=True)
+    except Exception:  # whatever a resolver raises, which may be the user's own
+        written = library.to_container(value, resolve=False)
+
+    def entry(key: Any) -> Any:
+        if written[key] == "???":  # a value that is missing, and is to be told so
+            return written[key]
+        try:
+            return value[key]
+        except Exception:  # as above: of this entry
+            return Unreadable(str(written[key]))
+
+    if isinstance(written, list):
+        return [entry(i) for i in range(len(written))]
+    return {key: entry(key) for key in written}
 
 
 def _is_array(value: Any) -> bool:
