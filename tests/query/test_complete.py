@@ -89,7 +89,9 @@ def test_every_condition_offered_is_understood_once_it_is_ended(catalog: Catalog
             continue
         kind = detail.removeprefix("field, ")
         value = {"time": "'1d ago'", "status": "'failed'", "bool": "True", "number": "1", "text": "'a'"}.get(kind, "1")
-        parse_query(text if " in tags" in text else f"{text} == {value}", catalog.has_metric, time.time_ns() // 10**6)
+        operator = ">" if kind in ("time", "text") else "=="
+        query = text if " in tags" in text else f"{text} {operator} {value}"
+        parse_query(query, catalog.has_metric, time.time_ns() // 10**6)
 
 
 @pytest.mark.parametrize(

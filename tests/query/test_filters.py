@@ -7,6 +7,7 @@ import enum
 import math
 import operator
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ FIELD_VALUES: dict[str, list[Any]] = {
     "name": ["run", "Run", "runs", "100%", "é🦊", ""],
     "project": ["default", "p"],
     "status": [*STATUSES],
-    "git_hash": ["abc", "abd", None],
+    "git_hash": ["abc" + 37 * "0", "abd" + 37 * "0", None],
     "duration_s": [0.0, 1, 1.5, None],
     "git_dirty": [True, False, None],
 }
@@ -183,7 +184,7 @@ def param_comparisons(draw: st.DrawFn) -> tuple[str, str, Any]:
     if op in ORDER:
         wanted = draw(st.sampled_from([v for v in [*NUMBERS, *TEXTS] if v == v]))
     elif op.endswith("in"):
-        wanted = draw(st.lists(st.sampled_from([v for v in VALUES if not isinstance(v, list)]), max_size=4))
+        wanted = draw(st.lists(st.sampled_from([v for v in VALUES if not isinstance(v, list)]), min_size=1, max_size=4))
     elif op.endswith("contains"):
         wanted = draw(st.sampled_from([*NUMBERS, *TEXTS, *OTHERS, "a", "%", "_"]))
     else:
@@ -198,7 +199,7 @@ def metric_comparisons(draw: st.DrawFn) -> tuple[tuple[str, str | None, str], st
     op = draw(st.sampled_from(["==", "!=", *ORDER, "in", "not in"]))
     wanted = draw(st.sampled_from([v for v in FLOATS if v == v or op not in ORDER]))
     if op.endswith("in"):
-        wanted = draw(st.lists(st.sampled_from(FLOATS), max_size=3))
+        wanted = draw(st.lists(st.sampled_from(FLOATS), min_size=1, max_size=3))
     where = (
         draw(st.sampled_from(METRICS)),
         draw(st.sampled_from([None, *CONTEXTS])),
@@ -240,12 +241,12 @@ def leaves(draw: st.DrawFn) -> tuple[str, Reading]:
         ops += ["contains", "not contains"]
     op = draw(st.sampled_from(ops))
     if op.endswith("in"):
-        wanted = draw(st.lists(st.sampled_from(values), max_size=3))
+        wanted = draw(st.lists(st.sampled_from(values), min_size=1, max_size=3))
     elif op in ("==", "!=") and draw(st.booleans()):
         sign = op == "=="
         return f"{field} {op} None", lambda info, s: (getattr(info, field) is None) == sign
     else:
-        wanted = draw(st.sampled_from(values))
+        wanted = draw(st.sampled_from([v for v in values if v or "contains" not in op]))
 
     def read(info: ExperimentInfo, s: list[SeriesSummary]) -> bool:
         value = getattr(info, field)
@@ -578,3 +579,39 @@ class TestTextQueries:
         except QueryError as error:
             assert isinstance(error, InputError)
             assert error.position is None or 0 <= error.position <= len(text)
+
+
+@pytest.mark.parametrize(
+    ("query", "remedy"),
+    [
+        *(("name in []", "nothing is in that"), ("config.a not in []", "nothing is in that")),
+        *(("metrics.loss in ()", "nothing is in that"), ("'' in name", "every name contains ''")),
+        *(("config.a == ''", ""), ("'' in config.a", ""), ("'' in tags", "a tag is never empty")),
+        *(("experiment_id == 'exp_1'", "written 'exp_007'"), ("experiment_id == '7'", "written 'exp_007'")),
+        *(("uid == 'abc'", "'part' in uid"), ("git_hash == '14e2f8d'", "'part' in git_hash")),
+        *(("git_hash in ['14e2f8de01ce0541e7fb528896411746dc22e293', 'HEAD']", "'part' in git_hash"),),
+        *(("created_at == '2026-11-01'", "use < or >="), ("ended_at != '7d ago'", "use < or >=")),
+        *(("started_at == '2026-11-01T09:30'", ""), ("'complete' in status", ""), ("'done' in status", "in no status")),
+        *(("metrics[''] < 1", "write metrics.val_loss < 0.5"), ("git_hash < '5'", ""), ("'14e2' in git_hash", "")),
+    ],
+)
+def test_what_no_experiment_could_meet_or_each_does_is_refused(catalog: Catalog, query: str, remedy: str) -> None:
+    if not remedy:
+        ask(catalog, query)
+        return
+    with pytest.raises(QueryError, match=re.escape(remedy)):
+        ask(catalog, query)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "remedy"),
+    [
+        ({"lr": 0.1}, "compare its params: config.a.lr"),
+        ((0.1, "<="), "the operator comes first: ('<=', 0.1)"),
+        (("in", []), "nothing is in that"),
+        (("in", [{"lr": 1}]), "compare its params"),
+    ],
+)
+def test_a_dict_filter_that_can_mean_nothing_is_refused(wanted: Any, remedy: str) -> None:
+    with pytest.raises(QueryError, match=re.escape(remedy)):
+        config_filter_condition({"a": wanted})

@@ -5,6 +5,8 @@ experiment does not have is false, ``!=`` and ``not in`` included. Users' text o
 
 Numbers compare as numbers (1 == 1.0) and a bool is not a number; text compares as text, by code point, case
 included; lists, bools and None compare by their JSON. NaN equals NaN and has no order.
+
+A comparison that no experiment could ever meet, or that each meets, is refused: its writer meant another one.
 """
 
 from __future__ import annotations
@@ -35,6 +37,16 @@ _EXACT_INT = 2**53
 _ORDER = {"<": "__lt__", "<=": "__le__", ">": "__gt__", ">=": "__ge__"}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _AGO = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s+ago\s*\Z", re.ASCII)
+
+_COMMIT = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
+_FORMS: dict[str, tuple[re.Pattern[str], str]] = {
+    "experiment_id": (re.compile(r"exp_\d{3,}\Z"), "an id is written 'exp_007'"),
+    "uid": (re.compile(r"[0-9a-f]{32}\Z"), "a uid has 32 hex digits; a part of one is found by 'part' in uid"),
+    "git_hash": (_COMMIT, "a commit is written whole; the beginning of one is found by 'part' in git_hash"),
+}
+"""What fields that are made by us or by git look like: nothing else equals them."""
+
+_DAY = re.compile(r"\s*(?:\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d(?:-?\d)?)\s*\Z", re.ASCII)
 
 Kind = Literal["text", "status", "number", "bool", "time"]
 
@@ -72,7 +84,12 @@ def field_condition(field: str, op: str, value: object, now_ms: int) -> Conditio
     if op.endswith("contains"):
         if kind not in ("text", "status"):
             raise QueryError(f"{field} is not text: it contains nothing; compare it with == or <")
-        found = _has_substring(column, text_value(value, f"what {field} contains"))
+        part = text_value(value, f"what {field} contains")
+        if not part:
+            raise QueryError(f"every {field} contains '': write what it is to contain")
+        if kind == "status" and not any(part in status for status in STATUSES):
+            raise QueryError(f"{part!r:.80} is in no status; there are {', '.join(STATUSES)}")
+        found = _has_substring(column, part)
         return sa.and_(column.is_not(None), _signed(op, found))
 
     def convert(one: object) -> Any:
@@ -82,8 +99,20 @@ def field_condition(field: str, op: str, value: object, now_ms: int) -> Conditio
         if kind in ("status", "bool"):
             raise QueryError(f"{field} has no order: compare it with == or !=")
         return sa.and_(column.is_not(None), getattr(column, _ORDER[op])(convert(value)))
-    wanted = [convert(one) for one in (list_value(value) if op.endswith("in") else [value])]
+    asked = list_value(value) if op.endswith("in") else [value]
+    for one in asked:
+        _check_form(field, kind, one)
+    wanted = [convert(one) for one in asked]
     return sa.and_(column.is_not(None), _signed(op, column.in_(wanted)))
+
+
+def _check_form(field: str, kind: Kind, value: object) -> None:
+    """Refuse a value that the field never has."""
+    form = _FORMS.get(field)
+    if form is not None and isinstance(value, str) and not form[0].match(value):
+        raise QueryError(f"{field} is never {value!r:.80}: {form[1]}")
+    if kind == "time" and isinstance(value, str) and (_AGO.match(value) or _DAY.match(value)):
+        raise QueryError(f"{field} is a moment, to the millisecond, and {value!r} is hardly ever met: use < or >=")
 
 
 def _field_value(field: str, kind: Kind, value: object, now_ms: int) -> Any:
@@ -127,6 +156,8 @@ def time_ms(field: str, value: object, now_ms: int) -> int:
 def tag_condition(tag: object) -> Condition:
     """Whether an experiment has a tag."""
     wanted = text_value(tag, "a tag")
+    if not wanted:
+        raise QueryError("a tag is never empty; leave it out")
     return experiments.c.number.in_(sa.select(tags.c.experiment).where(tags.c.tag == wanted))
 
 
@@ -151,12 +182,23 @@ def param_condition(key: str, op: str, value: object) -> Condition:
     if op.endswith("contains"):
         return _with_params(where, _signed(op, _param_contains(value)))
     if op in _ORDER:
-        plain = plain_value(value)
+        plain = _leaf(key, value)
         if isinstance(plain, str):
             return _with_params(where, getattr(params.c.text, _ORDER[op])(plain))
         return _with_params(where, getattr(params.c.number, _ORDER[op])(_real_value(plain, f"config.{key}", op)))
-    wanted = [plain_value(one) for one in (list_value(value) if op.endswith("in") else [value])]
+    wanted = [_leaf(key, one) for one in (list_value(value) if op.endswith("in") else [value])]
     return _with_params(where, _signed(op, _param_in(wanted)))
+
+
+def _leaf(key: str, value: object) -> Any:
+    """Return a plain value that a param may have."""
+    plain = plain_value(value)
+    if isinstance(plain, dict) and plain:
+        inner = next(iter(plain))
+        raise QueryError(
+            f"config.{key} is a section if it holds {inner!r:.40}; compare its params: config.{key}.{inner}"
+        )
+    return plain
 
 
 def _with_params(*conditions: Condition) -> Condition:
@@ -229,6 +271,8 @@ def metric_condition(metric: MetricRef, op: str, value: object) -> Condition:
         QueryError: the operator or value makes no sense.
     """
     column = series.c[metric.summary]
+    if not metric.name:
+        raise QueryError("a metric's name is never empty; write for example metrics.val_loss")
     if op.endswith("contains"):
         raise QueryError(f"metric {metric.name!r} is a number: it contains nothing; compare it with == or <")
     if op in _ORDER:
@@ -280,6 +324,8 @@ def list_value(value: object) -> list[Any]:
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise QueryError(f"`in` wants a list such as ['adam', 'sgd'], not {value!r:.80}")
     elements = list(value)
+    if not elements:
+        raise QueryError("`in` wants a list with something in it, not []: nothing is in that")
     if len(elements) > MAX_LIST:
         raise QueryError(f"`in` takes at most {MAX_LIST:,} values, not {len(elements):,}")
     return elements

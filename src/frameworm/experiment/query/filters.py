@@ -94,6 +94,8 @@ def _split(what: str, key: object, wanted: object) -> tuple[str, object]:
                 "A list to be equal to is written [...], not (...)"
             )
         return wanted
+    if isinstance(wanted, tuple) and len(wanted) == 2 and wanted[1] in OPERATORS:
+        raise QueryError(f"{what}[{key!r}]: the operator comes first: ({wanted[1]!r}, {wanted[0]!r:.80})")
     return "==", wanted
 
 
