@@ -19,6 +19,7 @@ from frameworm.experiment.recording.journal import JournalWriter, encode_event, 
 from frameworm.experiment.recording.liveness import identity
 from frameworm.experiment.storage.catalog import Catalog
 from frameworm.experiment.storage.folder import LOGS, id_of, number_of, write_metadata
+from frameworm.experiment.texts import check_number_of_tags
 
 
 def edit(folder: Path, *events: dict[str, Any]) -> ExperimentInfo:
@@ -32,6 +33,7 @@ def edit(folder: Path, *events: dict[str, Any]) -> ExperimentInfo:
         what is known of the experiment now.
 
     Raises:
+        InputError: it would have too many tags.
         StoreError: the folder cannot be read or written, or the catalog is locked for long; nothing was changed.
     """
     return edit_all([folder], *events)[0]
@@ -64,6 +66,9 @@ def edit_all(folders: Sequence[Path], *events: dict[str, Any]) -> list[Experimen
 def _edited(folder: Path, events: Sequence[dict[str, Any]]) -> ExperimentInfo:
     """Write the events into a journal of their own; return what is known then."""
     reader = ExperimentReader(folder)
+    for event in events:
+        if event["type"] == "tags_edit":
+            check_number_of_tags({*reader.info.tags, *event["add"]} - {*event["remove"]})
     try:
         writer = {**identity(), "role": "editor"}
         # Clocks of machines differ: what is said now must win over what was said before.
