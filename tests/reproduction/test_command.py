@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from frameworm.experiment.errors import InputError, ReproductionError
+from frameworm.experiment.errors import InputError, ReproductionError, UnsafePathError
 from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.reproduction.command import command_here, find_cwd, parse_settings, recorded_command
 from frameworm.experiment.reproduction.inputs import data_name
-from frameworm.experiment.reproduction.layout import Layout, inside
+from frameworm.experiment.reproduction.layout import Layout
 from frameworm.experiment.reproduction.repository import Repository
 
 
@@ -128,12 +128,13 @@ def test_what_cannot_be_run_again_is_refused(environment: dict[str, object], mes
         recorded_command(info)
 
 
-@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd", "out/x"])
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd", "out/x", ".git/config", "a/.GIT/x", ".g\u200cit"])
 def test_a_record_that_names_files_outside_of_the_code_is_refused(tmp_path: Path, path: str) -> None:
-    (tmp_path / "tree").mkdir()
-    (tmp_path / "tree" / "out").symlink_to("/etc")
-    with pytest.raises(ReproductionError, match="outside of the code"):
-        inside(tmp_path / "tree", path)
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "out").symlink_to("/etc")
+    with pytest.raises(UnsafePathError):
+        Layout(tmp_path, tree, tree, tree, tree).inside(tree, path)
 
 
 @pytest.mark.parametrize("commit", ["--upload-pack=touch x", "../../x", "HEAD", "", "0" * 39, "0" * 40 + "\n"])

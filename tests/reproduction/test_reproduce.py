@@ -569,7 +569,7 @@ def test_what_is_kept_is_named_when_it_ends_early(project: Project) -> None:
         with pytest.raises(ReproductionError, match="exit code 3"):
             project.manager.reproduce("exp_001", keep=True)
     kept = Path(str(caught[0].message).removeprefix("kept: "))
-    assert (kept / "project" / "helper.py").read_text() == "raise SystemExit(3)\n"
+    assert (kept / "files" / project.folder.relative_to("/") / "helper.py").read_text() == "raise SystemExit(3)\n"
     shutil.rmtree(kept)
 
 

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from frameworm.experiment.errors import ArtifactError, StoreError
+from frameworm.experiment.errors import ArtifactError, StoreError, UnsafePathError
 from frameworm.experiment.model import Artifact
 from frameworm.experiment.storage.artifacts import artifact_path, store_artifact
 from frameworm.experiment.storage.names import check_artifact_name
@@ -263,7 +263,7 @@ def test_an_artifacts_folder_elsewhere_is_refused(exp: Path, work: Path, tmp_pat
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "artifacts/../../x", "a\0b", "", "artifacts/out/x"])
 def test_recorded_paths_that_lead_out_are_refused(exp: Path, path: str) -> None:
     (exp / "artifacts" / "out").symlink_to("/etc")
-    with pytest.raises(ArtifactError, match="path"):
+    with pytest.raises(UnsafePathError, match="path"):
         artifact_path(exp, Artifact("x", path, "file", 1, 0, ""))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from frameworm.experiment.errors import UnsafePathError
 
-__all__ = ["kind_of", "open_inside", "open_regular", "parts_of", "place_inside"]
+__all__ = ["absolute_of", "is_gits", "kind_of", "open_inside", "open_regular", "parts_of", "place_inside"]
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 _KINDS = {
@@ -42,7 +42,7 @@ def parts_of(path: object) -> tuple[str, ...]:
     if not isinstance(path, str) or not path or "\0" in path:
         raise UnsafePathError(f"path {path!r:.200} is no path; expected a relative one such as 'data/train.csv'")
     for part in path.split("/"):
-        plain = "".join(char for char in unicodedata.normalize("NFKC", part) if unicodedata.category(char) != "Cf")
+        plain = _plain(part)
         if part == ".." or plain.strip() == ".." or "/" in plain:
             raise UnsafePathError(f"path {path!r:.200} leads upwards by its part {part!r:.80}")
     if path.startswith("/"):
@@ -53,18 +53,48 @@ def parts_of(path: object) -> tuple[str, ...]:
     return parts
 
 
-def place_inside(top: Path, path: str, *, follow: bool = True) -> Path:
+def _plain(part: str) -> str:
+    """Return a name as a file system may read it that normalises names and drops what is invisible."""
+    return "".join(char for char in unicodedata.normalize("NFKC", part) if unicodedata.category(char) != "Cf")
+
+
+def absolute_of(path: object) -> Path:
+    """Return where a recorded absolute path leads, ``..`` resolved: to be compared with other paths, or read.
+
+    Raises:
+        UnsafePathError: it is none, or has parts that may be read as ``..``.
+    """
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise UnsafePathError(f"path {path!r:.200} is not absolute; expected one such as '/data/train.csv'")
+    inner = os.path.normpath(path).lstrip("/")
+    return Path("/", *parts_of(inner)) if inner else Path("/")
+
+
+def is_gits(part: str) -> bool:
+    """Whether a name is that of git's own folder, or may be taken for it.
+
+    As by a file system that knows no case, ignores what is invisible, or shortens names.
+    """
+    return _plain(part).casefold().partition(":")[0].rstrip(" .") in (".git", "git~1")
+
+
+def place_inside(top: Path, path: object, *, follow: bool = True, git: bool = False) -> Path:
     """Return the place of a recorded relative path below a folder; it need not exist.
 
     Args:
         top: the folder.
         path: as recorded, ``/`` between folders.
         follow: whether whoever asks will follow a link at the place itself, which then must not lead out either.
+        git: whether git works in ``top``: then no part may be its own folder (``is_gits``).
 
     Raises:
         UnsafePathError: the path or a link on its way leads out of ``top``.
     """
-    place = top.joinpath(*parts_of(path))
+    parts = parts_of(path)
+    for part in parts:
+        if git and is_gits(part):
+            raise UnsafePathError(f"path {path!r:.200} leads into git's own folder by its part {part!r:.80}")
+    place = top.joinpath(*parts)
     try:
         real = os.path.realpath(place if follow else place.parent)
     except OSError as error:

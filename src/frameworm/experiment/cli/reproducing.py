@@ -40,6 +40,9 @@ _COULD_NOT = 2
 @click.option(
     "--link", "links", metavar="PATH", multiple=True, help="Lend a file of the project that was not recorded."
 )
+@click.option(
+    "--share-large", is_flag=True, help="Use what is too large to be copied (1 GiB) where it lies; it could be changed."
+)
 @click.option("--keep", is_flag=True, help="Do not remove the laid-out folder.")
 @click.option("--output", is_flag=True, help="Show what the program prints.")
 @json_option
@@ -51,6 +54,7 @@ def reproduce(
     settings: Sequence[str],
     project: str | None,
     links: Sequence[str],
+    share_large: bool,
     keep: bool,
     output: bool,
     as_json: bool,
@@ -75,6 +79,7 @@ def reproduce(
                 venv=venv,
                 project=project,
                 links=links,
+                share_large=share_large,
                 strict=verify,
                 keep=keep,
                 watcher=watcher,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from frameworm.experiment.config import dump_json, dump_yaml, load_json
-from frameworm.experiment.errors import ArtifactError
+from frameworm.experiment.errors import ArtifactError, UnsafePathError
 from frameworm.experiment.keeping.findings import Finding
 from frameworm.experiment.keeping.ward import Ward, is_old
 from frameworm.experiment.model import Artifact, ExperimentInfo
@@ -91,7 +91,7 @@ def _artifact(ward: Ward, artifact: Artifact) -> Iterator[Finding]:
     """Compare one artifact with its record."""
     try:
         path = artifact_path(ward.folder, artifact)
-    except ArtifactError as error:
+    except UnsafePathError as error:
         path = ward.folder / LOGS
         yield ward.finding("artifact-outside", "wrong", path, str(error), "nothing; do not open what it names")
         return

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from frameworm.experiment.errors import ExperimentNotFoundError, StateError, StoreError
+from frameworm.experiment.errors import ExperimentError, ExperimentNotFoundError, StateError, StoreError
 from frameworm.experiment.keeping.edit import edit
+from frameworm.experiment.paths import place_inside
 from frameworm.experiment.storage.blobs import BLOBS, sweep
 from frameworm.experiment.storage.folder import (
     HIDDEN,
@@ -104,6 +105,7 @@ def restore(root: Path, experiment_id: str) -> list[Path]:
     Raises:
         ExperimentNotFoundError: the trash holds nothing of it.
         StateError: something lies in its place; nothing was moved.
+        UnsafePathError: a link leads out of the experiment's folder where a file is to go.
         StoreError: the root cannot be written.
     """
     mine = entries(root, experiment_id)
@@ -122,6 +124,7 @@ def restore(root: Path, experiment_id: str) -> list[Path]:
         raise StateError(
             f"the trash holds files of {experiment_id}, which is not there itself: {parts[0].path}; copy what you need"
         )
+    names = [_names_for(entry, root / taken[0] if taken else whole[0].path) for entry in parts]
     back = []
     try:
         if not taken:
@@ -130,21 +133,27 @@ def restore(root: Path, experiment_id: str) -> list[Path]:
             back.append(folder)
         else:
             folder = root / taken[0]
-        for entry in parts:
-            back += _restore_files(entry, folder)
+        for entry, wanted in zip(parts, names, strict=True):
+            back += _restore_files(entry, folder, wanted)
     except OSError as error:
-        if isinstance(error, StoreError):
+        if isinstance(error, ExperimentError):
             raise
         raise StoreError(f"{experiment_id} cannot be restored: {error}") from error
     return back
 
 
-def _restore_files(entry: TrashEntry, folder: Path) -> list[Path]:
-    """Record that files are there again, and move them back into their experiment."""
+def _names_for(entry: TrashEntry, folder: Path) -> list[str]:
+    """Return the files of an entry, for each of which there is room in an experiment's folder."""
     names = [name for name, _ in files_of(entry.path)]
-    in_the_way = next((name for name in names if os.path.lexists(folder / name)), None)
-    if in_the_way is not None:
-        raise StateError(f"{folder / in_the_way} lies in the place of a file in the trash, {entry.path}; move one away")
+    for name in names:
+        place = place_inside(folder, name, follow=False)
+        if os.path.lexists(place):
+            raise StateError(f"{place} lies in the place of a file in the trash, {entry.path}; move one away")
+    return names
+
+
+def _restore_files(entry: TrashEntry, folder: Path, names: list[str]) -> list[Path]:
+    """Record that files are there again, and move them back into their experiment."""
     edit(folder, {"type": "artifacts_restored", "paths": names})
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -110,6 +110,7 @@ def _make_folder(folder: Path, provenance_dir: Path) -> None:
 def _keep(source: Path, place: Path, name: str, blobs_dir: Path) -> dict[str, Any]:
     content = source.read_bytes()
     kept = _masked(content)
+    place.unlink(missing_ok=True)  # it may be one with files of other experiments, which must not be written to
     place.write_bytes(kept)
     digest = hashlib.sha256(kept).hexdigest()
     share(place, digest, blobs_dir)

@@ -241,6 +241,7 @@ class _Repository:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._own = str(folder / "own")  # objects that are made here
         self._indexes = 0
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
@@ -261,7 +262,8 @@ class _Repository:
             "init", "--bare", "--quiet", f"--object-format={'sha256' if longest == 64 else 'sha1'}", "--template=", "."
         )
         (folder / "objects" / "info").mkdir(exist_ok=True)
-        lines = "".join(f"{place}\n" for place in self._borrowed(sides))
+        os.mkdir(self._own)
+        lines = "".join(f"{place}\n" for place in (self._own, *self._borrowed(sides)))
         (folder / "objects" / "info" / "alternates").write_bytes(os.fsencode(lines))
         self._environment["GIT_DIR"] = str(folder)
         return self
@@ -279,8 +281,14 @@ class _Repository:
                     found[objects] = None
         return found
 
-    def git(self, *words: str, given: bytes = b"", index: str = "") -> bytes:
+    def git(self, *words: str, given: bytes = b"", index: str = "", alone: bool = False) -> bytes:
         """Run git and return what it prints.
+
+        Args:
+            words: the command and its arguments.
+            given: its standard input.
+            index: its index file.
+            alone: without the objects that are borrowed: git renews the time of one that it is to write.
 
         Raises:
             _GitError: it is not installed, failed or took too long.
@@ -288,6 +296,8 @@ class _Repository:
         import subprocess
 
         environment = {**self._environment, "GIT_INDEX_FILE": index} if index else self._environment
+        if alone:
+            environment = {**environment, "GIT_OBJECT_DIRECTORY": self._own}
         try:
             done = subprocess.run(
                 ["git", *(word for setting in _SETTINGS for word in ("-c", setting)), *words],
@@ -340,7 +350,8 @@ class _Repository:
         places = side.places()
         if places:
             listing = "".join(f"{place}\n" for place in places.values())
-            ids = self.git("hash-object", "-w", "--no-filters", "--stdin-paths", given=os.fsencode(listing)).split()
+            words = ("hash-object", "-w", "--no-filters", "--stdin-paths")
+            ids = self.git(*words, given=os.fsencode(listing), alone=True).split()
             files = side.files()
             for path, object_id in zip(places, ids, strict=True):
                 mode = "100755" if files[path].get("executable") else "100644"
@@ -371,7 +382,7 @@ class _Repository:
         return refused
 
     def _write(self, content: bytes) -> str:
-        return self.git("hash-object", "-w", "--no-filters", "--stdin", given=content).decode().strip()
+        return self.git("hash-object", "-w", "--no-filters", "--stdin", given=content, alone=True).decode().strip()
 
     def diff(self, a: str, b: str, left_out: str) -> tuple[FileDiff, ...]:
         """Return the files in which two trees differ; ``left_out`` is ``a`` (added), ``d`` (removed) or nothing."""

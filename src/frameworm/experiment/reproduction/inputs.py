@@ -10,6 +10,7 @@ from typing import Any
 
 from frameworm.experiment.errors import InputError
 from frameworm.experiment.model import ExperimentInfo
+from frameworm.experiment.paths import absolute_of, is_gits
 from frameworm.experiment.provenance.data import fingerprint
 from frameworm.experiment.reproduction.layout import Layout
 from frameworm.experiment.storage.artifacts import artifact_path
@@ -20,7 +21,7 @@ DATA = "data"
 
 
 def check_inputs(info: ExperimentInfo, exp_dir: Path, layout: Layout, folder_of: Callable[[str], Path | None]) -> None:
-    """Look for every dataset and used artifact, compare them with the record, and link data into the layout.
+    """Look for every dataset and used artifact, compare them with the record, and lend data to the layout.
 
     What differs, or is gone, is said in ``layout.remarks``, and used as it is today.
 
@@ -31,8 +32,8 @@ def check_inputs(info: ExperimentInfo, exp_dir: Path, layout: Layout, folder_of:
         folder_of: returns the folder of a uid, None if it is not here.
     """
     by_path = {dataset["path"]: dataset for dataset in info.datasets if dataset.get("path")}
-    for path, dataset in by_path.items():
-        _check_dataset(Path(path), dataset, exp_dir, layout)
+    for dataset in by_path.values():
+        _check_dataset(dataset, exp_dir, layout)
     elsewhere = [dataset["name"] for dataset in info.datasets if not dataset.get("path")]
     if elsewhere:
         layout.say("data", "unknown", f"{_names(elsewhere)}: known by fingerprint only, compared when it has run")
@@ -42,11 +43,17 @@ def check_inputs(info: ExperimentInfo, exp_dir: Path, layout: Layout, folder_of:
         layout.say("data", "unknown", "no data was recorded (exp.log_dataset), so nobody can say if it is the same")
 
 
-def _check_dataset(path: Path, dataset: dict[str, Any], exp_dir: Path, layout: Layout) -> None:
-    name, recorded = dataset["name"], dataset["fingerprint"]
-    today, place = layout.today(path), layout.place(path)
+def _check_dataset(dataset: dict[str, Any], exp_dir: Path, layout: Layout) -> None:
+    name, recorded, path = dataset["name"], dataset["fingerprint"], absolute_of(dataset["path"])
+    if any(is_gits(part) for part in path.parts):
+        layout.say("data", "unknown", f"{name} is git's own; the code laid out has a repository of its own", name)
+        return
+    place = layout.place(path)
+    if place is None and ".." in Path(dataset["path"]).parts:  # the program says where it is from its working folder
+        place = layout.mirrored(path)
+    today = layout.today(path)
     bundled = exp_dir / PROVENANCE / data_name(recorded)
-    if place is not None and _is_there(place) and _found(place) == recorded:
+    if place is not None and place.exists() and _found(place) == recorded:
         layout.say("data", "same", f"{name}: same fingerprint, from the code", name)
         return
     source = next((one for one in (today, bundled) if _found(one) == recorded), None)
@@ -59,25 +66,22 @@ def _check_dataset(path: Path, dataset: dict[str, Any], exp_dir: Path, layout: L
         layout.say("data", "differs", f"{name} has changed: {_short(recorded)} was recorded, now {_short(now)}", name)
     else:
         layout.say("data", "same", f"{name}: same fingerprint", name)
+    if place is None and source != path:
+        place = layout.folder / DATA / data_name(recorded).removeprefix(f"{DATA}/") / path.name
+        layout.moved.insert(0, (str(path), str(place)))
     if place is not None:
         _put(source, place, layout)
-    elif source != path:
-        layout.moved.insert(0, (str(path), str(source)))
 
 
 def _put(source: Path, place: Path, layout: Layout) -> None:
-    """Link data to where the program looks for it; of a folder that the code has in part, what it lacks."""
+    """Lend data where the program looks for it; of a folder that the code has in part, what it lacks."""
     if place.is_dir() and not place.is_symlink() and source.is_dir():
         for file in sorted(source.rglob("*")):
-            target = place / file.relative_to(source)
+            target = layout.inside(place, file.relative_to(source).as_posix())
             if file.is_file() and (not target.exists() or target.read_bytes() != file.read_bytes()):
-                layout.link(file, target)
+                layout.lend(file, target)
     else:
-        layout.link(source, place)
-
-
-def _is_there(path: Path) -> bool:
-    return path.exists()
+        layout.lend(source, place)
 
 
 def _found(path: Path) -> str | None:

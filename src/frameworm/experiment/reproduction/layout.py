@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from frameworm.experiment.errors import ReproductionError
 from frameworm.experiment.model import ExperimentInfo
+from frameworm.experiment.paths import absolute_of, open_inside, parts_of, place_inside
 from frameworm.experiment.provenance.code import CODE, kept_digest
 from frameworm.experiment.provenance.git import PATCH_NAME, read_patch
+from frameworm.experiment.reproduction.lending import Lender
 from frameworm.experiment.reproduction.report import Part, Remark
 from frameworm.experiment.reproduction.repository import GitError, Repository
 from frameworm.experiment.secrets import MASK
 from frameworm.experiment.storage.folder import PROVENANCE
 
+MIRROR = "files"
+"""Folder of a layout in which all lies as it lay on the machine where it was recorded."""
 GIT = "git"
 """Folder in ``provenance`` of an imported experiment: the commits that it needs, as bundles named by them."""
 _CODE_SUFFIXES = frozenset(".py .pyx .pyi .so .sh .c .cc .cpp .cu .h .yaml .yml .toml .json .ini .cfg .ipynb".split())
@@ -37,7 +40,9 @@ class Layout:
         moved: recorded paths, and what they are here; the longest first.
         remarks: what was found.
         unproven: why the code may not be what ran, a sentence each.
-        repository: of ``tree``, in git.
+        lender: puts copies of what was not recorded into it.
+        repositories: that of ``tree``, in git, and those of its submodules, each after the one that holds it.
+        lent: links of the code in whose places copies lie, by their paths in ``tree``.
     """
 
     folder: Path
@@ -48,7 +53,12 @@ class Layout:
     moved: list[tuple[str, str]] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
     unproven: list[str] = field(default_factory=list)
-    repository: Repository | None = None
+    lender: Lender = field(init=False)
+    repositories: list[Repository] = field(default_factory=list)
+    lent: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.lender = Lender(self.folder)
 
     def say(self, part: Part, kind: Any, text: str, key: str = "") -> None:
         """Add a remark."""
@@ -60,11 +70,32 @@ class Layout:
         self.unproven.append(text)
 
     def place(self, path: Path) -> Path | None:
-        """Return where a recorded path is here; None if it is not among what was moved."""
+        """Return where a recorded path is here; None if it is not among what was moved.
+
+        Raises:
+            UnsafePathError: it would be outside of the layout.
+        """
         for old, new in self.moved:
             if path.is_relative_to(old):
-                return Path(new) / path.relative_to(old)
+                inner = path.relative_to(old).as_posix()
+                return Path(new) if inner == "." else self.inside(Path(new), inner)
         return None
+
+    def inside(self, top: Path, path: object) -> Path:
+        """Return the place of a recorded path below a folder of the layout.
+
+        Raises:
+            UnsafePathError: it is not below it, or is git's.
+        """
+        place = top.joinpath(*parts_of(path))
+        return place if self.lender.is_shared(place) else place_inside(top, path, git=True)
+
+    def mirrored(self, path: Path) -> Path:
+        """Return the place of a recorded absolute path that the program reaches by a relative one.
+
+        All lies in the layout as it lay where it was recorded, so that ``../data`` leads to what it led to.
+        """
+        return self.folder.joinpath(MIRROR, *path.parts[1:])
 
     def translate(self, text: str) -> str:
         """Return a text such as a word of the command line with recorded paths replaced by those here."""
@@ -76,20 +107,28 @@ class Layout:
         return text
 
     def today(self, path: Path) -> Path:
-        """Return where a recorded path of the project is now."""
-        return self.project / path.relative_to(self.root) if path.is_relative_to(self.root) else path
+        """Return where a recorded path is now: of the project, or beside it, where that lies today."""
+        beside = Path(os.path.normpath(self.project / os.path.relpath(path, self.root)))
+        return beside if path.is_relative_to(self.root) or not path.exists() else path
 
-    def link(self, source: Path, place: Path) -> None:
-        """Put a link to a file or folder into the layout, unseen by git."""
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if place.is_symlink() or place.exists():
-            place.unlink()
-        place.symlink_to(source.absolute())
-        if self.repository is not None and place.is_relative_to(self.tree):
-            self.repository.exclude([place.relative_to(self.tree).as_posix()])
+    def lend(self, source: Path, place: Path) -> None:
+        """Put a copy of a file or folder into the layout, unseen by git.
+
+        Raises:
+            ReproductionError: it is too large to be copied.
+        """
+        if self.lender.is_shared(place):
+            return
+        self.lender.lend(source, place)
+        for repository in reversed(self.repositories):
+            if place.is_relative_to(repository.folder):
+                repository.exclude([place.relative_to(repository.folder).as_posix()])
+                break
 
 
-def lay_out(info: ExperimentInfo, exp_dir: Path, folder: Path, *, project: Path | None = None) -> Layout:
+def lay_out(
+    info: ExperimentInfo, exp_dir: Path, folder: Path, *, project: Path | None = None, share: bool = False
+) -> Layout:
     """Lay out the code of an experiment.
 
     Args:
@@ -97,8 +136,10 @@ def lay_out(info: ExperimentInfo, exp_dir: Path, folder: Path, *, project: Path 
         exp_dir: the experiment's folder.
         folder: an empty one.
         project: where the top of the code lies today, if not where it was.
+        share: whether what is too large to be copied may be used where it lies.
 
     Raises:
+        UnsafePathError: a recorded path leads out of the layout; nothing outside of it was touched.
         ReproductionError: no code was recorded, or it cannot be had any more.
     """
     top = info.git.get("root") or info.code.get("root")
@@ -106,23 +147,53 @@ def lay_out(info: ExperimentInfo, exp_dir: Path, folder: Path, *, project: Path 
         why = f" ({info.git['error']})" if info.git.get("error") else ""
         why = why or (" (its process was gone before it was taken)" if info.status in ("crashed", "killed") else "")
         raise ReproductionError(f"{info.experiment_id} has no record of its code{why}; it cannot be laid out")
-    root = Path(top)
-    tree = folder / (root.name.strip(".") or "code")
-    tree.mkdir()
+    check_paths(info)
+    root = absolute_of(top)
+    tree = folder.joinpath(MIRROR, *root.parts[1:])
+    tree.mkdir(parents=True)
     layout = Layout(folder, root, root if project is None else project.absolute(), tree, tree)
+    layout.lender.share = share
     layout.moved.append((str(root), str(tree)))
     if info.git.get("root"):
         _from_git(info, exp_dir, layout)
+    _settle_links(layout)
     _stored_files(info, exp_dir, layout)
     _left_out(info, layout)
     _working_folder(info, layout)
     return layout
 
 
+def check_paths(info: ExperimentInfo) -> None:
+    """Refuse a record with a path that leads out of its place, before anything is laid out.
+
+    Raises:
+        UnsafePathError: says which.
+    """
+    nowhere = Path("/nowhere")
+    for one in (*info.code.get("files", ()), *info.code.get("left_out", ())):
+        _recorded(nowhere, one["path"])
+    for text in (info.git.get("root"), info.code.get("root"), info.environment.get("stdin")):
+        if text:
+            absolute_of(text)
+    for text in (info.code.get("cwd"), info.code.get("script")):
+        if text and text != ".":
+            _recorded(nowhere, text)
+    for dataset in info.datasets:
+        if dataset.get("path"):
+            absolute_of(dataset["path"])
+
+
+def _recorded(top: Path, path: object) -> Path:
+    """Return the place of a path that is recorded relative to the top of the code, or absolute if it is outside."""
+    absolute = isinstance(path, str) and path.startswith("/")
+    return absolute_of(path) if absolute else place_inside(top, path, git=True)
+
+
 def _from_git(info: ExperimentInfo, exp_dir: Path, layout: Layout) -> None:
     git = info.git
     commit: str | None = git.get("commit")
-    layout.repository = repository = Repository(layout.tree, commit)
+    repository = Repository(layout.tree, commit)
+    layout.repositories.append(repository)
     if git.get("error"):
         layout.doubt(f"git could not say all when it was recorded: {git['error']}")
     bundles = exp_dir / PROVENANCE / GIT
@@ -185,54 +256,79 @@ def _masked_files(patch: bytes) -> list[str]:
 
 def _submodules(repository: Repository, place: Path, bundles: Path, layout: Layout) -> None:
     for path, (commit, url) in repository.submodules().items():
-        inner = Repository(repository.folder / path, commit)
+        inner = Repository(place_inside(repository.folder, path, git=True), commit)
         try:
             inner.obtain([place / path], bundles / f"{commit}.bundle", url)
         except GitError as error:
             layout.doubt(f"submodule {path} is not to be had: {error}", path)
             continue
         inner.check_out(url)
+        layout.repositories.append(inner)
         layout.say("code", "same", f"submodule {path} at {commit[:10]}", path)
         _submodules(inner, place / path, bundles, layout)
 
 
-def inside(top: Path, path: str) -> Path:
-    """Return the place of a recorded relative path under ``top``.
+def _settle_links(layout: Layout) -> None:
+    """Have no link of the code lead out of the layout: in its place comes a copy of what it leads to today.
 
-    Raises:
-        ReproductionError: it leads out of it.
+    Otherwise the program would write to the original.
     """
-    pure = PurePosixPath(path)
-    target = top.joinpath(*pure.parts)
-    if pure.is_absolute() or ".." in pure.parts or not target.parent.resolve().is_relative_to(top.resolve()):
-        raise ReproductionError(f"the record names a file outside of the code: {path!r}")
-    return target
+    top = os.path.realpath(layout.tree)
+    for folder, folders, names in os.walk(layout.tree):
+        if ".git" in folders:
+            folders.remove(".git")
+        for link in (Path(folder, name) for name in sorted((*folders, *names)) if Path(folder, name).is_symlink()):
+            if not Path(os.path.realpath(link)).is_relative_to(top):
+                _settle_link(link, layout)
+
+
+def _settle_link(link: Path, layout: Layout) -> None:
+    path = link.relative_to(layout.tree).as_posix()
+    leads_to = Path(os.path.normpath(layout.root / path / ".." / os.readlink(link)))  # where it was recorded
+    within = layout.tree / leads_to.relative_to(layout.root) if leads_to.is_relative_to(layout.root) else link
+    if within != link and os.path.lexists(within):
+        link.unlink()
+        link.symlink_to(os.path.relpath(within, link.parent))
+    else:
+        source = layout.today(leads_to)
+        if source.is_file() or source.is_dir():
+            layout.lend(source, link)
+            layout.say("data", "unknown", f"{path} is a link to {leads_to}; a copy of that as it is today", path)
+        else:
+            link.unlink()
+            layout.say("data", "differs", f"{path} is a link to {leads_to}, which is not there", path)
+    layout.lent.append(path)
+    for repository in reversed(layout.repositories):
+        if link.is_relative_to(repository.folder):
+            repository.overlook(link.relative_to(repository.folder).as_posix())
+            break
 
 
 def _stored_files(info: ExperimentInfo, exp_dir: Path, layout: Layout) -> None:
     stored = exp_dir / PROVENANCE / CODE
     files = info.code.get("files", ())
-    for file in files:
+    for file, target in [(file, layout.inside(layout.tree, file["path"])) for file in files]:
         path = file["path"]
-        source, target = inside(stored, path), inside(layout.tree, path)
         try:
-            digest = f"sha256:{hashlib.sha256(source.read_bytes()).hexdigest()}"
+            with open(open_inside(stored, path), "rb") as kept:
+                content = kept.read()
         except OSError as error:
             raise ReproductionError(f"{path} cannot be laid out: {error}; frameworm doctor tells more") from error
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         if digest != file["digest"]:
             layout.doubt(f"{path} is not what was recorded: {PROVENANCE}/{CODE}/{path} was changed", path)
         elif file.get("masked"):
             today = layout.project / path
             if today.is_file() and kept_digest(today) == digest:
-                source = today
+                content = today.read_bytes()
             else:
                 layout.doubt(f"{path}: secrets were masked in it; the code laid out has *** in their places", path)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
-        shutil.copyfile(source, target)
+        target.write_bytes(content)
         target.chmod(0o755 if file.get("executable") else 0o644)
     if files:
-        what = "that git did not know" if layout.repository is not None else "that the program imported"
+        what = "that git did not know" if layout.repositories else "that the program imported"
         layout.say("code", "same", f"{_files(len(files))} {what}")
 
 
@@ -245,10 +341,7 @@ def _left_out(info: ExperimentInfo, layout: Layout) -> None:
     for one in info.code.get("left_out", ()):
         path, why = one["path"], one["why"]
         today = layout.project / path  # an absolute path stays as it is
-        if os.path.isabs(path):
-            target = None
-        else:
-            target = inside(layout.tree, path)
+        target = None if os.path.isabs(path) else layout.inside(layout.tree, path)
         if not today.exists():
             layout.doubt(f"{path} was not stored ({why}) and is gone", path)
             continue
@@ -260,17 +353,17 @@ def _left_out(info: ExperimentInfo, layout: Layout) -> None:
             layout.doubt(f"{path} was not stored ({why}); today's is used", path)
         else:
             layout.say("code", "unknown", f"{path} was not stored ({why}); today's is used", path)
-        if target is not None and not target.exists():
-            layout.link(today, target)
+        if target is not None and not target.exists() and (today.is_file() or today.is_dir()):
+            layout.lend(today, target)
 
 
 def _working_folder(info: ExperimentInfo, layout: Layout) -> None:
     recorded = info.code.get("cwd") or "."
     if os.path.isabs(recorded):
-        layout.cwd = layout.folder / "cwd"
-        layout.cwd.mkdir()
+        layout.cwd = layout.mirrored(absolute_of(recorded))
+        layout.cwd.mkdir(parents=True, exist_ok=True)
         layout.moved.append((recorded, str(layout.cwd)))
         layout.moved.sort(key=lambda pair: -len(pair[0]))
     else:
-        layout.cwd = inside(layout.tree, recorded) if recorded != "." else layout.tree
+        layout.cwd = layout.inside(layout.tree, recorded) if recorded != "." else layout.tree
         layout.cwd.mkdir(parents=True, exist_ok=True)

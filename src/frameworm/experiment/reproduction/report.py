@@ -84,7 +84,8 @@ class Reproduction:
         settings: config values that were changed on request.
         exit_code: of the program; negative for a signal.
         folder: where the code was laid out, if it was kept.
-        made: variables that were set to lay it out elsewhere, which are no difference.
+        made: variables that were set, and links of the code in whose places copies were put, to lay it out elsewhere:
+            no differences.
         tail: the last lines that the program printed.
         hint: what to do about a file that it missed; "" if it missed none.
     """
@@ -162,7 +163,7 @@ class Reproduction:
 
     def _is_made(self, part: str, key: str) -> bool:
         """Whether a difference comes of laying the experiment out in another place."""
-        return part == "command" or (part == "variables" and key in self.made)
+        return part == "command" or (part in ("variables", "code") and key in self.made)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain data."""

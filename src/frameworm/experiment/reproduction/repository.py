@@ -197,12 +197,17 @@ class Repository:
         Raises:
             GitError: they do not fit the commit.
         """
-        self.run("apply", "--index", "--whitespace=nowarn", "-", given=patch)
+        # No objects are written, as with --index: git would renew the time of one that is among the borrowed.
+        self.run("apply", "--intent-to-add", "--whitespace=nowarn", "-", given=patch)
 
     def exclude(self, paths: list[str]) -> None:
         """Have git ignore files."""
         with open(self._git_dir / "info" / "exclude", "a", encoding="utf-8", errors="surrogateescape") as file:
             file.writelines(f"/{re.sub(r'([][*?!# ])', chr(92) * 2 + '1', path)}\n" for path in paths)
+
+    def overlook(self, path: str) -> None:
+        """Have git take a file for unchanged, whatever lies in its place."""
+        self.run("update-index", "--skip-worktree", "--", path)
 
     def submodules(self) -> dict[str, tuple[str, str | None]]:
         """Return the commit and the URL, if it is an absolute one, of each submodule by its path."""

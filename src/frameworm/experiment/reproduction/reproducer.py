@@ -37,6 +37,7 @@ class Reproducer(ABC):
         venv: bool = False,
         project: str | os.PathLike[str] | None = None,
         links: Iterable[str] = (),
+        share_large: bool = False,
         strict: bool = False,
         keep: bool = False,
         watcher: Watcher | None = None,
@@ -44,8 +45,9 @@ class Reproducer(ABC):
         """Lay an experiment out, run its command again as a new experiment, and compare the two bit for bit.
 
         The code is laid out in a temporary folder: commit, uncommitted changes, untracked files. Data is looked for
-        where it was, and its fingerprint compared. Recorded variables, umask, time zone and standard input are set
-        again, and the random generators begin in their recorded states. This executes the recorded program.
+        where it was, its fingerprint compared, and a copy given to the program. Recorded variables, umask, time zone
+        and standard input are set again, and the random generators begin in their recorded states. This executes the
+        recorded program.
 
         Args:
             experiment_id: id or uid.
@@ -54,6 +56,8 @@ class Reproducer(ABC):
             venv: run it in a virtual environment made from its list of packages, instead of this interpreter.
             project: where the code's folder lies today, if it was moved: of it are used git's objects and data.
             links: paths in the project that were not recorded, to be lent to the program as they are today.
+            share_large: let the program use what is too large to be copied (1 GiB in all) where it lies, so that it
+                could change it; else that is an error.
             strict: refuse if the code cannot be proved to be what ran.
             keep: do not remove the folder in the end.
             watcher: told how it goes.
@@ -76,6 +80,7 @@ class Reproducer(ABC):
             venv=venv,
             project=None if project is None else Path(project),
             links=tuple(links),
+            share_large=share_large,
             strict=strict,
             keep=keep,
             watcher=watcher,

@@ -24,7 +24,7 @@ from frameworm.experiment.reproduction.child import end, ended_by_signals, tied
 from frameworm.experiment.reproduction.command import command_here, find_cwd, recorded_command
 from frameworm.experiment.reproduction.environment import Surroundings, surround
 from frameworm.experiment.reproduction.inputs import check_inputs
-from frameworm.experiment.reproduction.layout import Layout, inside, lay_out
+from frameworm.experiment.reproduction.layout import Layout, lay_out
 from frameworm.experiment.reproduction.report import Prepared, Reproduction
 from frameworm.experiment.storage.folder import PROVENANCE, experiment_folders, id_here
 
@@ -58,6 +58,7 @@ def reproduce(
     venv: bool = False,
     project: Path | None = None,
     links: Sequence[str] = (),
+    share_large: bool = False,
     strict: bool = False,
     keep: bool = False,
     watcher: Watcher | None = None,
@@ -72,7 +73,7 @@ def reproduce(
     command = recorded_command(original.info)
     others = _others(original.info, label, folder_of)
     with ended_by_signals(), _folder(label, keep) as folder:
-        layout = lay_out(original.info, exp_dir, folder, project=project)
+        layout = lay_out(original.info, exp_dir, folder, project=project, share=share_large)
         for link in links:
             _link(link, layout)
         check_inputs(original.info, exp_dir, layout, folder_of)
@@ -105,7 +106,7 @@ def reproduce(
             settings=settings,
             exit_code=exit_code,
             folder=folder if keep else None,
-            made=frozenset(here.made),
+            made=frozenset((*here.made, *layout.lent)),
             tail=tuple(run.tail()),
             hint=_missed(run.tail(), layout) if exit_code else "",
         )
@@ -127,12 +128,13 @@ def _folder(label: str, keep: bool) -> Iterator[Path]:
 
 
 def _link(path: str, layout: Layout) -> None:
-    """Link something into the layout that was not recorded."""
+    """Lend something of the project that was not recorded."""
     source = layout.project / path
     if not source.exists():
-        raise ReproductionError(f"{source} is not there and cannot be linked")
-    layout.link(source, inside(layout.tree, path))
-    layout.say("data", "unknown", f"{path} is linked as it is today; it was not recorded", path)
+        raise ReproductionError(f"{source} is not there and cannot be lent")
+    recorded = Path(os.path.normpath(layout.root / path))
+    layout.lend(source, layout.place(recorded) or layout.mirrored(recorded))
+    layout.say("data", "unknown", f"{path} is lent as it is today; it was not recorded", path)
 
 
 def _own(exp_dir: Path) -> ExperimentReader:

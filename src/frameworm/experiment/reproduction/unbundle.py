@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from frameworm.experiment.errors import BundleError, ExperimentError, StateError, StoreError
+from frameworm.experiment.errors import BundleError, ExperimentError, StateError, StoreError, UnsafePathError
 from frameworm.experiment.model import ExperimentInfo
+from frameworm.experiment.paths import parts_of, place_inside
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.reproduction.bundle import ANCESTORS, FOLDER, FORMAT, MANIFEST, VERSION
 from frameworm.experiment.storage.folder import HIDDEN, create_folder, id_here
@@ -196,10 +197,12 @@ def _checked_entry(entry: Any, folder: str, held: Mapping[str, zipfile.ZipInfo],
     ):
         raise BundleError(f"{path}: {MANIFEST} has an entry of another form: {entry!r:.200}")
     name = entry["path"]
-    parts = name.split("/")
-    unsafe = any(part in ("", ".", "..") for part in parts) or "\\" in name or any(ord(c) < 32 for c in name)
-    if unsafe or len(name) > _NAME_LIMIT:
-        raise BundleError(f"{path}: the path {name!r:.200} is unsafe")
+    try:
+        plain = "/".join(parts_of(name)) == name and len(name) <= _NAME_LIMIT
+    except UnsafePathError as error:
+        raise BundleError(f"{path} is unsafe: {error}") from error
+    if not plain or "\\" in name or any(ord(char) < 32 for char in name):  # what no system reads otherwise
+        raise BundleError(f"{path} is unsafe: a file in it is called {name!r:.200}")
     found = held.get(f"{folder}/{name}")
     if found is None:
         raise BundleError(f"{path}: {name!r} is missing")
@@ -221,7 +224,7 @@ def _check_room(entries: list[dict[str, Any]], hidden: Path, path: Path) -> None
 
 def _extract(archive: zipfile.ZipFile, entry: Mapping[str, Any], folder: Path, path: Path) -> None:
     """Write one file, never more of it than was declared, and compare it with its digest."""
-    target = folder / entry["path"]
+    target = place_inside(folder, entry["path"])
     target.parent.mkdir(parents=True, exist_ok=True)
     hasher, size = hashlib.sha256(), 0
     with archive.open(entry["path"]) as source, open(target, "xb") as file:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from frameworm.experiment.errors import ArtifactError, StoreError
 from frameworm.experiment.model import Artifact
+from frameworm.experiment.paths import place_inside
 from frameworm.experiment.storage.blobs import BLOBS, share
 from frameworm.experiment.storage.folder import HIDDEN
 from frameworm.experiment.storage.names import TEMPORARY, check_artifact_name
@@ -91,16 +92,9 @@ def artifact_path(exp_dir: Path, artifact: Artifact) -> Path:
     """Return where an artifact lies; it need not exist.
 
     Raises:
-        ArtifactError: its recorded path leads out of ``exp_dir``.
+        UnsafePathError: its recorded path leads out of ``exp_dir``.
     """
-    path = exp_dir / artifact.path
-    if os.path.isabs(artifact.path) or "\0" in artifact.path or ".." in Path(artifact.path).parts or not artifact.path:
-        raise ArtifactError(f"artifact {artifact.name!r}: its path {artifact.path!r} is not one inside {exp_dir}")
-    if not _inside(os.path.realpath(path), os.path.realpath(exp_dir)):
-        raise ArtifactError(
-            f"artifact {artifact.name!r}: its path {artifact.path!r} leads out of {exp_dir} by a symlink"
-        )
-    return path
+    return place_inside(exp_dir, artifact.path)
 
 
 # --- what to store -------------------------------------------------------------------------------------------
