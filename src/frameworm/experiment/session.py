@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from frameworm.experiment.model import ENDED, SYSTEM_CONTEXT, ExperimentInfo, St
 from frameworm.experiment.provenance.capture import TIMEOUT_S, Capture
 from frameworm.experiment.provenance.plan import Plan
 from frameworm.experiment.recording.console import ConsoleCapture
+from frameworm.experiment.recording.ending import Ending, ending_of
 from frameworm.experiment.recording.fold import Fold
 from frameworm.experiment.recording.liveness import identity
 from frameworm.experiment.recording.process import uninterrupted, unwatch, watch
@@ -47,7 +47,8 @@ class Session:
             raise InputError(f"system_metrics_s: expected seconds, 0 for none, got {system_metrics_s!r}")
         self._fold = Fold()
         self._owner = True
-        self._pid = os.getpid()
+        self._pid = os.getpid()  # which process has a part in it: a forked child only once it has logged
+        self._inherited = False
         self._console: ConsoleCapture | None = None
         self._capture_console = capture_console
         self._system_metrics_s = system_metrics_s
@@ -159,6 +160,9 @@ class Session:
 
     def _end(self, status: Status, reason: str, capture_s: float) -> None:
         self._state = "ended"
+        if self._pid != os.getpid():  # a forked child that has logged nothing: all else here is its parent's
+            self._sink = _Refusing(self._why_not)
+            return
         unwatch(self)
         if self._console is not None:
             guard(self._console.stop, "the copy of the console")
@@ -216,25 +220,20 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._state == "running":
+            self.on_exit(ending_of(error))
+
+    def on_exit(self, ending: Ending) -> None:
+        """End so; at the exit of the interpreter called for you."""
         if self._state != "running":
             return
-        status, reason = _outcome(error)
-        if status == "failed" and error is not None:
-            guard(lambda: self._keep_traceback(error), "keeping the traceback")
-        self.end(status, reason)
+        if ending.traceback and not self._inherited:  # what ends a child of a fork does not end the experiment
+            guard(lambda: self._keep_traceback(ending.traceback), "keeping the traceback")
+        self.end(ending.status, ending.reason)
 
-    def _keep_traceback(self, error: BaseException) -> None:
-        text = "".join(traceback.format_exception(error))
+    def _keep_traceback(self, text: str) -> None:
         with open(self.log_dir / "traceback.txt", "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(mask_text(text))
-
-    def on_exit(self, failure: BaseException | None) -> None:
-        """End at interpreter exit, as failed if an exception was not caught; called for you."""
-        if self._state != "running":
-            return
-        if failure is not None:
-            guard(lambda: self._keep_traceback(failure), "keeping the traceback")
-        self.end(*_outcome(failure))
 
     def on_signal(self, name: str) -> None:
         """End as killed, quickly: a second, deadlier signal often follows; called for you.
@@ -248,6 +247,7 @@ class Session:
     def on_fork(self) -> None:
         """Leave the parent's journal alone in a forked child; its first log opens one of its own."""
         self._recorder.abandon()
+        self._inherited = True
         if self._state == "running":
             self._owner = False
             self._sink = _Refusing(self._reopen)
@@ -406,14 +406,6 @@ def open_reader(exp_dir: Path) -> ExperimentReader:
     for damage in reader.damage:
         tell(f"{damage}; the rest is read")
     return reader
-
-
-def _outcome(error: BaseException | None) -> tuple[Status, str]:
-    """Return the status and reason with which a block ends that ``error`` leaves."""
-    if error is None or (isinstance(error, SystemExit) and not error.code) or isinstance(error, GeneratorExit):
-        return "completed", ""
-    reason = traceback.format_exception_only(error)[-1].strip()[:500]
-    return ("killed" if isinstance(error, KeyboardInterrupt) else "failed"), reason
 
 
 def _time(time_ms: int | None) -> datetime | None:
