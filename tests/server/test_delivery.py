@@ -38,7 +38,7 @@ def test_what_json_has_no_numbers_for_is_text() -> None:
         (errors.StateError("x"), 409, "conflict"),
         (errors.ConfigError("x"), 422, "bad_input"),
         (errors.StoreVersionError("x"), 503, "internal"),
-        (errors.SegmentDamageError("p", 1, "x"), 500, "internal"),
+        (errors.SegmentDamageError("p", 1, "x"), 409, "damaged"),
     ],
 )
 def test_each_of_our_errors_has_its_answer(error: errors.ExperimentError, status: int, code: str) -> None:

@@ -119,7 +119,8 @@ def test_pages_by_offset_and_by_cursor_hold_everything_once(serving: Serving, ow
     client = serving(own_root)
     assert ids(client, offset=1, limit=2) == [3, 2]
     assert (page(client, offset=100)["rows"], page(client, offset=100)["next"]) == ([], None)
-    assert page(client, offset=10**30)["rows"] == []
+    assert page(client, offset=2**63 - 1)["rows"] == []
+    assert client.get("/api/v1/experiments", params={"offset": 10**30}).status_code == 422
     assert (page(client, limit=0)["rows"], page(client, limit=0)["total"]) == ([], 4)
     seen, cursor = [], ""
     while cursor is not None:
@@ -180,13 +181,20 @@ def test_an_experiment_that_failed_adds_no_metric_to_its_group(serving: Serving,
 def test_sparklines_go_from_first_to_last(client: TestClient) -> None:
     parameters = {"metric": "loss", "ids": "exp_001,exp_003,exp_004,exp_099"}
     answer = client.get("/api/v1/sparklines", params=parameters).json()
-    assert answer == {"metric": "loss", "lines": {"exp_001": [3.0, 1.0, 2.0], "exp_003": ["Infinity"]}}
+    assert answer == {
+        "metric": "loss",
+        "lines": {"exp_001": [3.0, 1.0, 2.0], "exp_003": ["Infinity"]},
+        "missing": ["exp_099"],
+    }
     assert client.get("/api/v1/sparklines", params={**parameters, "context": "val"}).json()["lines"]["exp_001"] == [
         -3,
         -1,
         -2,
     ]
-    assert client.get("/api/v1/sparklines", params={**parameters, "ids": ",".join(["a"] * 501)}).status_code == 422
+    assert (
+        client.get("/api/v1/sparklines", params={**parameters, "ids": ",".join(map(str, range(1001)))}).status_code
+        == 422
+    )
 
 
 def test_sparklines_of_others_come_though_one_cannot_be_read(serving: Serving, own_root: Path) -> None:
@@ -197,6 +205,7 @@ def test_sparklines_of_others_come_though_one_cannot_be_read(serving: Serving, o
         path.unlink()
     answer = client.get("/api/v1/sparklines", params={"metric": "loss", "ids": "exp_001,exp_003"})
     assert (answer.status_code, answer.json()["lines"]) == (200, {"exp_003": ["Infinity"]})
+    assert answer.json()["missing"] == ["exp_001"]
 
 
 def test_how_far_one_is_that_runs(serving: Serving, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ TRASH = "trash"
 EMPTYING = ".emptying-"
 """What the names of entries begin with that are being removed for good."""
 
-_ENTRY = re.compile(r"(?P<folder>exp_\d{3,}(?:_.*)?)-(?P<time_ms>\d{10,})\Z", re.DOTALL)
+_ENTRY = re.compile(r"(?P<folder>exp_[0-9]{3,18}(?:_.*)?)-(?P<time_ms>[0-9]{10,18})\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ _COLUMNS |= {
 }
 _LOOKED_AT = 5
 """Experiments whose steps are read whole to name the nearest where none has the one asked for."""
-_STEP = re.compile(r"step\s*=\s*([+-]?\d+)\Z", re.ASCII)
+_STEP = re.compile(r"step\s*=\s*([+-]?\d{1,19})\Z", re.ASCII)
 
 
 class Measured(NamedTuple):

@@ -33,6 +33,7 @@ from fastapi import APIRouter, Query, Request
 from frameworm.experiment.errors import ConfigError, ExperimentError, StoreNotFoundError
 from frameworm.experiment.server.delivery import Json
 from frameworm.experiment.server.live import Live
+from frameworm.experiment.server.parameters import Natural
 from frameworm.experiment.server.store import Opened, ReadOnlyError, Store
 from frameworm.experiment.server.trust import Word, word_on
 from frameworm.experiment.server.webhook import post
@@ -278,7 +279,7 @@ def _key(alert: dict[str, Any]) -> _Key:
 def alerts(
     request: Request,
     store: Opened,
-    since: Annotated[int, Query(ge=0)] = 0,
+    since: Natural = 0,
     level: Literal["info", "warning", "error"] | None = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
 ) -> Json:

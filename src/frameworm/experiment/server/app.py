@@ -17,7 +17,8 @@ from frameworm.experiment.errors import ExperimentError
 from frameworm.experiment.server import docs, page
 from frameworm.experiment.server.access import Access
 from frameworm.experiment.server.alerts import Alerts
-from frameworm.experiment.server.delivery import Delivery, Json, answer_for, error_answer
+from frameworm.experiment.server.delivery import Delivery, Json, answer_for, code_of, error_answer
+from frameworm.experiment.server.limits import Bodies
 from frameworm.experiment.server.live import Live
 from frameworm.experiment.server.security import HEALTH, LOOPBACK, Guard
 from frameworm.experiment.server.store import Store
@@ -87,6 +88,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _not_valid)
     app.add_exception_handler(HTTPException, _http)
     app.add_middleware(Delivery)
+    app.add_middleware(Bodies)
     app.add_middleware(Guard, names=names, access=access)
     return app
 
@@ -109,7 +111,6 @@ def _not_valid(request: Request, error: Exception) -> Response:
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code = {403: "read_only", 404: "not_found", 409: "conflict", 410: "gone"}.get(error.status_code, "bad_input")
-    answer = error_answer(error.status_code, code, str(error.detail))
+    answer = error_answer(error.status_code, code_of(error.status_code), str(error.detail))
     answer.headers.update(error.headers or {})
     return answer

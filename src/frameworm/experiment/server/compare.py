@@ -11,8 +11,8 @@ from fastapi import APIRouter, Query
 from frameworm.experiment.errors import ExperimentNotFoundError, InputError
 from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.server.delivery import Json
+from frameworm.experiment.server.parameters import ids_in, names_in
 from frameworm.experiment.server.store import Opened
-from frameworm.experiment.server.table import names_in
 from frameworm.experiment.storage.folder import number_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def compare(
     """
     from frameworm.experiment.query.changes import facts
 
-    wanted = list(dict.fromkeys(names_in(ids)))
+    wanted = ids_in(ids)
     if len(wanted) > _MOST:
         raise InputError(f"{len(wanted):,} experiments cannot be set side by side; at most {_MOST} can")
     infos: list[ExperimentInfo] = []
@@ -138,9 +138,10 @@ def quantities(
 ) -> Json:
     """Return columns of values, as scatter plots, parallel coordinates and box plots need them.
 
-    `{ids, columns: [{id, kind, values}], total}`: `values` are in the order of `ids`, which is that of the request or,
-    of a query, newest first; null where there is none. `kind` is `number`, `text`, `bool`, `time` (Unix ms), `tags`, or
-    `mixed`. `total` counts all that are meant, should there be more than `limit`.
+    `{ids, columns: [{id, kind, values}], total, missing}`: `values` are in the order of `ids`, which is that of the
+    request or, of a query, newest first; null where there is none. `kind` is `number`, `text`, `bool`, `time` (Unix
+    ms), `tags`, or `mixed`. `total` counts all that are meant, should there be more than `limit`; `missing` are ids
+    that are no experiments.
     """
     names = names_in(columns)
 
@@ -148,26 +149,26 @@ def quantities(
         from frameworm.experiment.query.browse import values_of
         from frameworm.experiment.storage.folder import id_of
 
-        numbers = _numbers(catalog, names_in(ids), q)
+        numbers, missing = _meant(catalog, ids_in(ids), q)
         shown = numbers[:limit]
         found = [
             {"id": name, "kind": _kind(name, by_number.values()), "values": [by_number.get(n) for n in shown]}
             for name, by_number in zip(names, values_of(catalog, shown, names), strict=True)
         ]
-        return {"ids": [id_of(number) for number in shown], "columns": found, "total": len(numbers)}
+        return {"ids": [id_of(number) for number in shown], "columns": found, "total": len(numbers), "missing": missing}
 
     return Json(store.ask(ask))
 
 
-def _numbers(catalog: Catalog, ids: Sequence[str], query: str) -> list[int]:
-    """Return the numbers of the experiments meant; ids that are no more are left out."""
+def _meant(catalog: Catalog, ids: Sequence[str], query: str) -> tuple[list[int], list[str]]:
+    """Return the numbers of the experiments meant, and the ids of those that are not there."""
     from frameworm.experiment.query.browse import conditions_of, ordered
     from frameworm.experiment.query.listing import numbers_of
 
-    if ids:
-        known = numbers_of(catalog, ids)
-        return list(dict.fromkeys(known[one] for one in ids if one in known))
-    return ordered(catalog, conditions_of(catalog, query))
+    if not ids:
+        return ordered(catalog, conditions_of(catalog, query)), []
+    known = numbers_of(catalog, ids)
+    return list(dict.fromkeys(known[one] for one in ids if one in known)), [one for one in ids if one not in known]
 
 
 def _kind(name: str, values: Iterable[Any]) -> str:
@@ -189,7 +190,7 @@ def importance(
     ids: Annotated[str, Query(description="ids or uids in place of a query")] = "",
     at: Annotated[str, Query(description="`last`, `min`, `max` or `step=500`")] = "last",
 ) -> Json:
-    """Return how much each param matters for a metric: `{importances, metric, n, score, caveat, caveats}`.
+    """Return how much each param matters for a metric: `{importances, metric, n, score, caveat, caveats, missing}`.
 
     A random forest learns the metric from the params of four fifths of the experiments, five times over; `importance`
     is how much worse it predicts the others once a param is shuffled among them, as a share of the metric's variance
@@ -202,7 +203,8 @@ def importance(
     def ask(catalog: Catalog) -> dict[str, Any]:
         from frameworm.experiment.query.importance import importances_of
 
-        found = importances_of(catalog, _numbers(catalog, names_in(ids), q), metric, at)
+        numbers, missing = _meant(catalog, ids_in(ids), q)
+        found = importances_of(catalog, numbers, metric, at)
         return {
             "importances": [one._asdict() for one in found.params],
             "metric": found.label,
@@ -210,6 +212,7 @@ def importance(
             "score": found.score,
             "caveat": " ".join(found.caveats),
             "caveats": found.caveats,
+            "missing": missing,
         }
 
     return Json(store.ask(ask))

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frameworm.experiment.errors import (
     ArtifactNotFoundError,
+    DamageError,
     ExperimentError,
     ExperimentNotFoundError,
     InputError,
@@ -43,6 +44,7 @@ _ANSWERS: tuple[tuple[type[ExperimentError], int, str], ...] = (
     (StoreNotFoundError, 404, "not_found"),
     (ReadOnlyError, 403, "read_only"),
     (StateError, 409, "conflict"),
+    (DamageError, 409, "damaged"),
     (InputError, 422, "bad_input"),
     (StoreError, 503, "internal"),
 )
@@ -77,6 +79,11 @@ def _finite(value: Any) -> Any:
 def error_answer(status: int, code: str, message: str, position: int | None = None) -> Json:
     """Return an error in the shape that all have."""
     return Json({"error": {"code": code, "message": message, "position": position}}, status)
+
+
+def code_of(status: int) -> str:
+    """Return the code of an error that has no other than its status."""
+    return {403: "read_only", 404: "not_found", 409: "conflict", 410: "gone", 413: "too_large"}.get(status, "bad_input")
 
 
 def answer_for(error: ExperimentError) -> Json:
@@ -134,6 +141,13 @@ def _whole(method: str, request: Headers, start: Message, body: Message) -> Mess
     """Tag and compress an answer; ``start`` is changed."""
     headers = MutableHeaders(raw=start["headers"])
     content, kind = body.get("body", b""), headers.get("content-type", "")
+    if start["status"] >= 400 and kind.startswith("text/plain"):  # a library's word, of a range that is none
+        told = error_answer(start["status"], code_of(start["status"]), content.decode(errors="replace"))
+        headers["content-type"], headers["content-length"] = (
+            told.headers["content-type"],
+            told.headers["content-length"],
+        )
+        return {**body, "body": told.body}
     if method == "GET" and start["status"] == 200 and kind.startswith(_TAGGED):
         tag = headers.get("etag") or f'W/"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
         headers["etag"] = tag

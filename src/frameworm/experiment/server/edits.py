@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from frameworm.experiment.errors import InputError, StateError, StoreError
 from frameworm.experiment.server.delivery import Json
+from frameworm.experiment.server.parameters import Ids
 from frameworm.experiment.server.store import Opened
 
 router = APIRouter(tags=["edits"])
-
-Ids = Annotated[list[str], Field(min_length=1, max_length=10_000, description="Ids or uids.")]
 
 
 class Edit(BaseModel):
@@ -103,10 +100,15 @@ def delete(store: Opened, what: Deletion) -> Json:
 @router.post("/experiments/restore")
 def restore(store: Opened, what: Restoration) -> Json:
     """Bring experiments back from the trash: `{restored: [ids]}`."""
+    from frameworm.experiment.keeping.trash import TRASH, entries
     from frameworm.experiment.keeping.trash import restore as bring_back
+    from frameworm.experiment.storage.folder import HIDDEN, not_found
 
     store.check_writable()
-    for one in what.ids:
+    known = {entry.experiment_id for entry in entries(store.root)}
+    if missing := [one for one in what.ids if one not in known]:  # before anything is moved
+        raise not_found(store.root / HIDDEN / TRASH, missing, sorted(known))
+    for one in dict.fromkeys(what.ids):
         bring_back(store.root, one)
     store.ask(lambda catalog: None)  # the catalog enters them
     return Json({"restored": what.ids})

@@ -18,8 +18,8 @@ from frameworm.experiment.model import NO_EPOCH, SYSTEM_CONTEXT, ExperimentInfo,
 from frameworm.experiment.provenance.git import PATCH_NAME
 from frameworm.experiment.server.delivery import Json
 from frameworm.experiment.server.opened import open_below
+from frameworm.experiment.server.parameters import Natural, ids_in
 from frameworm.experiment.server.store import Opened
-from frameworm.experiment.server.table import names_in
 from frameworm.experiment.storage.folder import PROVENANCE, number_of
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def metrics(
     id: str,
     store: Opened,
     search: Search = "",
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Natural = 0,
     limit: Annotated[int, Query(ge=1, le=2_000)] = 200,
     context: Annotated[str, Query(description="only this one; empty: all but the system's; `*`: all")] = "",
 ) -> Json:
@@ -147,7 +147,7 @@ def metrics_of_many(
     needle = search.lower()
     found: dict[str, list[Sequence[str]]] = {}
     missing = []
-    wanted = list(dict.fromkeys(names_in(ids)))
+    wanted = ids_in(ids)
     located = store.locate(wanted)
     for one in wanted:
         try:

@@ -21,6 +21,7 @@ from frameworm.experiment.errors import ArtifactNotFoundError
 from frameworm.experiment.model import Artifact, ExperimentInfo
 from frameworm.experiment.server.delivery import Json
 from frameworm.experiment.server.opened import OpenedResponse, open_below
+from frameworm.experiment.server.parameters import Natural
 from frameworm.experiment.server.store import Opened
 
 router = APIRouter(tags=["one experiment"])
@@ -30,7 +31,7 @@ _ROWS, _COLUMNS, _CELL = 200, 100, 1000
 _INERT = "default-src 'none'; sandbox"
 
 Name = Annotated[str, Query(min_length=1, description="as it was logged, `/` between folders")]
-Version = Annotated[int | None, Query(ge=1, description="none for the latest")]
+Version = Annotated[Natural | None, Query(ge=1, description="none for the latest")]
 Shown = Literal["text", "json", "yaml", "csv", "markdown", "image", "audio", "video", "binary"]
 
 _SUFFIXES: dict[str, Shown] = {

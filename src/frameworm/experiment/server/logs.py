@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query
 from frameworm.experiment.errors import InputError
 from frameworm.experiment.server.delivery import Json
 from frameworm.experiment.server.opened import open_below
+from frameworm.experiment.server.parameters import Integer, Natural
 from frameworm.experiment.server.store import Opened
 from frameworm.experiment.storage.folder import LOGS
 
@@ -32,7 +33,7 @@ _SHOWN = 400
 def console(
     id: str,
     store: Opened,
-    from_: Annotated[int, Query(alias="from", description="byte; negative: so many before the end")] = 0,
+    from_: Annotated[Integer, Query(alias="from", description="byte; negative: so many before the end")] = 0,
     limit: Annotated[int, Query(ge=1, le=_LARGEST_WINDOW, description="bytes")] = _WINDOW,
 ) -> Json:
     """Return a part of what the experiment printed: `{from, to, size, text, begins, live}`.
@@ -62,7 +63,7 @@ def search_console(
     id: str,
     store: Opened,
     q: Annotated[str, Query(min_length=1, max_length=1000, description="text, not a pattern")],
-    from_: Annotated[int, Query(alias="from", ge=0, description="byte to begin at")] = 0,
+    from_: Annotated[Natural, Query(alias="from", description="byte to begin at")] = 0,
     limit: Annotated[int, Query(ge=1, le=10_000, description="matches")] = 200,
     case: Annotated[bool, Query(description="whether `A` is not `a`")] = False,
 ) -> Json:

@@ -15,6 +15,7 @@ from fastapi.responses import FileResponse, Response
 from frameworm.experiment.errors import ArtifactNotFoundError, InputError
 from frameworm.experiment.server.delivery import Json
 from frameworm.experiment.server.opened import OpenedResponse, open_below
+from frameworm.experiment.server.parameters import Integer, Natural
 from frameworm.experiment.server.store import Opened, Store
 from frameworm.experiment.storage.media import MIMES, media_path
 
@@ -51,8 +52,8 @@ def items(
     store: Opened,
     name: str,
     context: str = "train",
-    from_: Annotated[int | None, Query(alias="from")] = None,
-    to: int | None = None,
+    from_: Annotated[Integer | None, Query(alias="from")] = None,
+    to: Integer | None = None,
     limit: _Limit = 200,
 ) -> Json:
     """Return the items of a name and context at steps from `from` to `to`, by step: the first `limit` of them.
@@ -97,9 +98,9 @@ def table(
     id: str,
     digest: str,
     store: Opened,
-    sort: int | None = None,
+    sort: Integer | None = None,
     descending: bool = False,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Natural = 0,
     limit: _Limit = 200,
 ) -> Json:
     """Return rows of a table that was logged, sorted by the column of number `sort`; what is empty comes last.

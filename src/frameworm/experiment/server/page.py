@@ -127,5 +127,8 @@ def _inside(folder: Path, path: str) -> Path | None:
     """Return the file if it is one, and lies in the folder."""
     if not path or "\0" in path:
         return None
-    file = (folder / path).resolve()
-    return file if file.is_relative_to(folder.resolve()) and file.is_file() else None
+    try:
+        file = (folder / path).resolve()
+        return file if file.is_relative_to(folder.resolve()) and file.is_file() else None
+    except (OSError, ValueError):  # no name that a file can have
+        return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Query, Request
@@ -14,8 +14,8 @@ from pydantic import Field
 
 from frameworm.experiment.errors import DamageError, ExperimentNotFoundError, InputError, StoreError
 from frameworm.experiment.server.delivery import POINTS
+from frameworm.experiment.server.parameters import few, groups_in, ids_in
 from frameworm.experiment.server.store import Opened, Store
-from frameworm.experiment.server.table import names_in
 
 if TYPE_CHECKING:
     from frameworm.experiment.query.panels import Line
@@ -25,7 +25,6 @@ router = APIRouter(tags=["points"])
 _MAGIC = b"FWP2"
 _VERSION = 3
 """Of what is answered: count up where the same record is to give other bytes, so that no client keeps the old ones."""
-_MOST_EXPERIMENTS = 2_000
 _MOST_METRICS = 20
 _BINARY = {200: {"content": {POINTS: {}}, "description": "series of points"}, 304: {"description": "not changed"}}
 
@@ -88,7 +87,7 @@ def points(
     """
     if len(metrics := list(dict.fromkeys(metric))) > _MOST_METRICS:
         raise InputError(f"{len(metrics):,} metrics are asked for at once; at most {_MOST_METRICS} are allowed")
-    asked = _Asked(_few(names_in(ids)), metrics, context, n, x, from_, to, ("times",) * times)
+    asked = _Asked(ids_in(ids), metrics, context, n, x, from_, to, ("times",) * times)
     version = store.version()
     if (known := _known(request, store, asked)) is not None:
         return _as_of(version, known)
@@ -132,8 +131,8 @@ def bands(
     """
     from frameworm.experiment.query.panels import band_of
 
-    chosen = _groups(groups)
-    every = _few(one for group in chosen for one in group)
+    chosen = groups_in(groups)
+    every = few(one for group in chosen for one in group)
     asked = _Asked(every, [metric], context, n, x, from_, to, (error, groups))
     version = store.version()
     if (known := _known(request, store, asked)) is not None:
@@ -213,30 +212,6 @@ def _gather(store: Store, asked: _Asked, *, paths: bool = True) -> _Found:
         if len(drawn) == before and one not in found.damaged:
             found.missing.append(one)
     found.lines.extend((*who, line) for who, line in zip(whose, lines_of(drawn, axis, asked.buckets), strict=True))
-    return found
-
-
-def _groups(text: str) -> list[list[str]]:
-    """Return the groups that a request names.
-
-    Raises:
-        InputError: it is no JSON list of lists of ids.
-    """
-    try:
-        groups = json.loads(text)
-    except (ValueError, RecursionError):
-        groups = None
-    if not isinstance(groups, list) or not all(
-        isinstance(group, list) and all(isinstance(one, str) for one in group) for group in groups
-    ):
-        raise InputError(f'groups is {text!r:.80}; give lists of ids in JSON, such as [["exp_001","exp_002"]]')
-    return groups
-
-
-def _few(ids: Iterable[str]) -> list[str]:
-    found = list(dict.fromkeys(ids))
-    if len(found) > _MOST_EXPERIMENTS:
-        raise InputError(f"{len(found):,} experiments are asked for at once; at most {_MOST_EXPERIMENTS:,} are allowed")
     return found
 
 

@@ -25,6 +25,7 @@ from frameworm.experiment.errors import ExperimentError, FramewormWarning, Input
 from frameworm.experiment.query.glance import glance
 from frameworm.experiment.server.access import Access
 from frameworm.experiment.server.app import API, create_app
+from frameworm.experiment.server.limits import MOST_HEAD_BYTES, Connection
 from frameworm.experiment.server.live import Live
 from frameworm.experiment.server.security import own_names
 from frameworm.experiment.server.store import Store
@@ -111,7 +112,9 @@ def serve(
     app = create_app(root, read_only=read_only, names=own_names(host), access=access)
     config = uvicorn.Config(
         app,
+        http=Connection,
         ws="none",
+        h11_max_incomplete_event_size=MOST_HEAD_BYTES,
         log_level="error",  # a foreign request that is none is nothing to tell of
         access_log=False,
         lifespan="on",

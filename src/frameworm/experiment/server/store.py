@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+Located = Mapping[str, Path | None]
+"""Where experiments lie that are about to be read, by what they were asked for; None if there is no such."""
+
 _READERS = 1024
 _FILES = 512
 _BYTES = 512 << 20
@@ -170,7 +173,7 @@ class Store:
             raise ReadOnlyError(f"{self.root} is shown read-only: nothing can be changed here")
 
     @contextlib.contextmanager
-    def reading(self, experiment_id: str, located: Mapping[str, Path] | None = None) -> Iterator[ExperimentReader]:
+    def reading(self, experiment_id: str, located: Located | None = None) -> Iterator[ExperimentReader]:
         """Lend the reader of an experiment, which knows what has been recorded up to now.
 
         Nobody else has it meanwhile: take what is needed, and return.
@@ -193,11 +196,11 @@ class Store:
             finally:
                 self._weigh(experiment_id, held)
 
-    def locate(self, ids: Iterable[str]) -> dict[str, Path]:
+    def locate(self, ids: Iterable[str]) -> Located:
         """Return the folders of experiments that are about to be read for the first time, for ``reading``.
 
         Ids are told by the names of folders, so that charts do not wait for the catalog, which reads every folder at
-        first; uids by the catalog, which takes 5 ms for one, and for a hundred. Who is not known is left out.
+        first; uids by the catalog, which takes 5 ms for one, and for a hundred. None is who is not there.
         """
         with self._lock:
             unknown = [one for one in ids if (held := self._readers.get(one)) is None or held.reader is None]
@@ -206,7 +209,7 @@ class Store:
         try:
             names = experiment_folders(self.root)
             by_id = {id_of(number): self.root / name for name, number in sorted(names.items(), reverse=True)}
-            found = {one: by_id[one] for one in unknown if one in by_id}
+            found: dict[str, Path | None] = {one: by_id.get(one) for one in unknown}
             uids = [one for one in unknown if number_of(one) is None]
             return found | (self._lookup(uids) if uids else {})
         except StoreError:  # told of each experiment as it is read
@@ -234,10 +237,10 @@ class Store:
         """Open readers of experiments that are going to be asked for; return whether none needs the catalog."""
         located = self.locate(ids)
         for one in ids:
-            if one in located:
+            if located.get(one) is not None:
                 with contextlib.suppress(StoreError, DamageError, OSError), self.reading(one, located) as reader:
                     reader.metrics()
-        return all(one in located for one in ids)
+        return all(located.get(one) is not None for one in ids)
 
     def _weigh(self, experiment_id: str, held: _Held) -> None:
         """Take account of what a reader holds by now, and let those go that were not asked for the longest."""
@@ -337,7 +340,7 @@ class _Held:
         self.reader: ExperimentReader | None = None
         self.files = self.bytes = 0
 
-    def refresh(self, store: Store, experiment_id: str, located: Mapping[str, Path] | None) -> None:
+    def refresh(self, store: Store, experiment_id: str, located: Located | None) -> None:
         from frameworm.experiment.query.read import ExperimentReader
 
         if self.reader is not None:
@@ -346,7 +349,10 @@ class _Held:
                 return
             except (StoreError, OSError):  # deleted or moved: looked for once more
                 self.reader = None
-        folder = (located or {}).get(experiment_id) or store.folder_of(experiment_id)
+        located = located or {}
+        folder = located[experiment_id] if experiment_id in located else store.folder_of(experiment_id)
+        if folder is None:
+            raise ExperimentNotFoundError(f"no experiment {experiment_id:.80} in {store.root}")
         try:
             self.reader = ExperimentReader(folder)
         except (StoreError, OSError):

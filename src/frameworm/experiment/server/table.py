@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
-import json
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -14,6 +13,7 @@ from fastapi.responses import Response
 
 from frameworm import __version__
 from frameworm.experiment.errors import (
+    DamageError,
     ExperimentNotFoundError,
     InputError,
     MetricNotFoundError,
@@ -21,14 +21,15 @@ from frameworm.experiment.errors import (
     StoreNotFoundError,
 )
 from frameworm.experiment.server.delivery import Json
+from frameworm.experiment.server.parameters import Natural, ids_in, names_in
 from frameworm.experiment.server.store import Opened, Store
 
 if TYPE_CHECKING:
     from frameworm.experiment.storage.catalog import Catalog
 
 MOST_ROWS = 1000
-MOST_IDS = 500
 _MEMBERS = 500
+_CURSOR = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")
 
 router = APIRouter(tags=["experiments"])
 _T = TypeVar("_T")
@@ -37,23 +38,6 @@ Text = Annotated[str, Query(description="As `search_experiments` takes; empty fo
 Names = Annotated[str, Query(description="Comma-separated, or a JSON list.")]
 Archived = Annotated[bool, Query(description="Those with the tag `archived` as well.")]
 Project = Annotated[str | None, Query(description="Only those of this project.")]
-
-
-def names_in(text: str) -> list[str]:
-    """Return the names that a parameter lists.
-
-    Raises:
-        InputError: it begins like a JSON list, and is none of texts.
-    """
-    if not text.startswith("["):
-        return [name for name in text.split(",") if name]
-    try:
-        names = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{text!r:.80} is no JSON list: {error}") from None
-    if not all(isinstance(name, str) for name in names):
-        raise InputError(f"{text!r:.80} is no list of texts")
-    return list(names)
 
 
 def _asked(store: Store, question: Callable[[Catalog], _T], empty: _T) -> _T:
@@ -111,7 +95,7 @@ def experiments(
     q: Text = "",
     sort: Annotated[str, Query(description="Columns, comma-separated or a JSON list; `-` before one descends.")] = "",
     columns: Names = "",
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Natural = 0,
     limit: Annotated[int, Query(ge=0, le=MOST_ROWS)] = 100,
     cursor: Annotated[str, Query(description="`next` of the page before, in place of an offset.")] = "",
     archived: Archived = False,
@@ -159,11 +143,11 @@ def _cursor(offset: int, number: int) -> str:
 def _after(cursor: str) -> tuple[int, int] | None:
     if not cursor:
         return None
-    try:
-        offset, _, number = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(".")
-        return max(0, int(offset)), int(number)
-    except (ValueError, binascii.Error):
-        raise InputError(f"cursor={cursor!r:.80} is none: pass `next` of the page before, as it is") from None
+    with contextlib.suppress(ValueError):
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        if (match := _CURSOR.fullmatch(text)) is not None:
+            return int(match[1]), int(match[2])
+    raise InputError(f"cursor={cursor!r:.80} is none: pass `next` of the page before, as it is")
 
 
 @router.get("/experiments/groups")
@@ -216,20 +200,22 @@ def sparklines(
     context: Annotated[str, Query(description="Empty for the default one.")] = "",
     n: Annotated[int, Query(ge=2, le=200, description="At most so many values each.")] = 32,
 ) -> Json:
-    """Return a few values of a metric, first to last, of each that has it: `{metric, lines: {id: [...]}}`."""
-    wanted = names_in(ids)
-    if len(wanted) > MOST_IDS:
-        raise InputError(f"{len(wanted)} ids; at most {MOST_IDS} are allowed at once")
-    lines = {}
+    """Return a few values of a metric, first to last, of each that has it: `{metric, lines: {id: [...]}, missing}`.
+
+    Experiments that are no more, or cannot be read, are `missing`.
+    """
+    wanted = ids_in(ids)
+    lines, missing = {}, []
     located = store.locate(wanted)
     for one in wanted:
-        # One that cannot be read must not take the lines of all others with it.
-        with (
-            contextlib.suppress(MetricNotFoundError, ExperimentNotFoundError, StoreError),
-            store.reading(one, located) as reader,
-        ):
-            lines[one] = reader.read_downsampled(metric, context or None, points=n).last.tolist()
-    return Json({"metric": metric, "lines": lines})
+        try:
+            with store.reading(one, located) as reader:
+                lines[one] = reader.read_downsampled(metric, context or None, points=n).last.tolist()
+        except MetricNotFoundError:
+            continue
+        except (ExperimentNotFoundError, StoreError, DamageError):  # it must not take the lines of all others with it
+            missing.append(one)
+    return Json({"metric": metric, "lines": lines, "missing": missing})
 
 
 @router.get("/check", status_code=204)
@@ -248,7 +234,7 @@ def check(store: Opened, q: Text = "") -> Response:
 def complete(
     store: Opened,
     q: Text = "",
-    at: Annotated[int | None, Query(ge=0, description="Where the cursor is; none for the end.")] = None,
+    at: Annotated[Natural | None, Query(description="Where the cursor is; none for the end.")] = None,
 ) -> Json:
     """Return what may stand at the cursor of a query: `{from, to, options: [{text, detail}]}`.
 

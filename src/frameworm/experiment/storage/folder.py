@@ -37,8 +37,12 @@ MAX_METADATA_BYTES = 256 << 20
 """Of what is read of it; ours are some kilobytes."""
 LOGS, ARTIFACTS, CHECKPOINTS, PROVENANCE = "logs", "artifacts", "checkpoints", "provenance"
 
-_FOLDER = re.compile(r"exp_(\d{3,})(?:_.*)?\Z", re.DOTALL)
-_ID = re.compile(r"exp_\d{3,}\Z")
+_FOLDER = re.compile(r"exp_([0-9]{3,18})(?:_.*)?\Z", re.DOTALL)
+_ID = re.compile(r"exp_[0-9]{3,18}\Z")
+"""Of numbers that are 64 bits: what has more digits, or other ones, is no experiment's."""
+
+_NAMED, _LIKE, _SHOWN = 100, 3, 80
+"""Of ids that are not there: how many are named, the nearest of how many are looked for, and letters of each."""
 
 
 def number_of(folder: str) -> int | None:
@@ -99,14 +103,17 @@ def find_folder(root: Path, experiment_id: str) -> Path:
 
 def not_found(root: Path, missing: list[str], known: list[str]) -> ExperimentNotFoundError:
     """Return the error for ids that are not there, with the nearest that are."""
-    near = list(dict.fromkeys(n for one in missing for n in difflib.get_close_matches(one, known, n=3, cutoff=0.5)))
+    like = [n for one in missing[:_LIKE] for n in difflib.get_close_matches(one[:_SHOWN], known, n=3, cutoff=0.5)]
+    near = list(dict.fromkeys(like))
     if not known:
         hint = "it holds no experiments"
     elif near:
         hint = f"did you mean {' or '.join(near[:3])}?"
     else:
         hint = f"it holds {known[0]} to {known[-1]}"
-    wanted = ", ".join(missing)
+    wanted = ", ".join(f"{one:.{_SHOWN}}" for one in missing[:_NAMED])
+    if len(missing) > _NAMED:
+        wanted += f" and {len(missing) - _NAMED:,} others"
     return ExperimentNotFoundError(f"no experiment {wanted} in {root}; {hint}", tuple(near))
 
 

@@ -9,6 +9,7 @@ import { selection } from "./selection.svelte";
 import { table } from "./table.svelte";
 import { view } from "./view.svelte";
 
+/** Rows, and ids, that a request may be about. */
 const atOnce = 1000;
 const archived = "archived";
 
@@ -28,6 +29,10 @@ export async function toggleAll(): Promise<void> {
   }
 }
 
+function batches(ids: readonly string[]): string[][] {
+  return Array.from({ length: Math.ceil(ids.length / atOnce) }, (_, i) => ids.slice(i * atOnce, (i + 1) * atOnce));
+}
+
 export interface Edit {
   add_tags?: string[];
   remove_tags?: string[];
@@ -36,7 +41,7 @@ export interface Edit {
 /** Edits experiments; true if it was done. */
 export async function edit(ids: readonly string[], change: Edit): Promise<boolean> {
   try {
-    await post("/experiments/edit", { ids, ...change });
+    for (const some of batches(ids)) await post("/experiments/edit", { ids: some, ...change });
     await refresh();
     return true;
   } catch (error) {
@@ -59,7 +64,10 @@ export async function archive(ids: readonly string[], back = false): Promise<voi
 /** Moves experiments to the trash, from where they can be brought back. */
 export async function remove(ids: readonly string[]): Promise<void> {
   try {
-    const { deleted } = await post<{ deleted: string[] }>("/experiments/delete", { ids });
+    const deleted: string[] = [];
+    for (const some of batches(ids)) {
+      deleted.push(...(await post<{ deleted: string[] }>("/experiments/delete", { ids: some })).deleted);
+    }
     selection.remove(deleted);
     await refresh();
     toasts.show(`${formatCount(deleted.length, "experiment")} deleted`, {
@@ -72,7 +80,7 @@ export async function remove(ids: readonly string[]): Promise<void> {
 
 async function restore(ids: readonly string[]): Promise<void> {
   try {
-    await post("/experiments/restore", { ids });
+    for (const some of batches(ids)) await post("/experiments/restore", { ids: some });
     await refresh();
     toasts.show(`${formatCount(ids.length, "experiment")} brought back`);
   } catch (error) {
