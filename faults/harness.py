@@ -107,6 +107,10 @@ class Run:
         """Run one trial."""
         self._count(*self._attempt(lambda _, folder: trial(folder), name))
 
+    def count(self, failure: str) -> None:
+        """Count a trial made otherwise; ``failure`` says what did not hold, and is empty if all did."""
+        self._count(Found(0, 0), failure)
+
     def _attempt(self, trial: Callable[[Any, Path], Found | None], item: Any) -> tuple[Found | None, str]:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         try:
