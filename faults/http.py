@@ -69,6 +69,7 @@ def serving(folder: Path) -> Iterator[Server]:
     """Show a small root with a little of everything."""
     root = folder / "experiments"
     (folder / "a.csv").write_text("a,b\n1,2\n")
+    (folder / "large").write_bytes(bytes(16 << 20))
     for name in ("one", "two"):
         config = {"lr": 0.1, "deep": {"er": "text"}}
         with Experiment(name=name, config=config, tags=["t"], root_dir=root, system_metrics_s=0) as exp:
@@ -76,6 +77,7 @@ def serving(folder: Path) -> Iterator[Server]:
             for step in range(5):
                 exp.log_metric("loss", 1.0 / (step + 1), step=step)
             exp.log_artifact(folder / "a.csv")
+            exp.log_artifact(folder / "large")
             exp.log_text("text", "words", step=0)
             exp.log_table("table", [[1, "x"]], columns=["a", "b"], step=0)
     command = [sys.executable, "-m", "frameworm.experiment.cli", "ui", "--no-browser", "--port", "0"]
@@ -400,7 +402,10 @@ def slow_clients(run: Run) -> None:
             "head": (f"{post}X: ", 10.0),
             "body": (f"{post}Content-Length: 100000\r\n\r\n", 30.0),
             "chunks": (f"{post}Transfer-Encoding: chunked\r\n\r\n", 30.0),
-            "no reading": (f"GET /api/openapi.json HTTP/1.1\r\n{server.head}\r\n" * 100, 60.0),
+            "reading": (
+                f"GET {API}/experiments/exp_001/artifacts/content?name=large HTTP/1.1\r\n{server.head}\r\n",
+                60.0,
+            ),
         }
         slow: list[tuple[socket.socket, str]] = []
         for _, kind in zip(range(many), itertools.cycle(kinds), strict=False):
@@ -419,7 +424,7 @@ def slow_clients(run: Run) -> None:
                     if connection in cut:
                         continue
                     try:
-                        if kind == "no reading":
+                        if kind == "reading":
                             if _is_gone(connection):
                                 raise ConnectionResetError
                         else:
