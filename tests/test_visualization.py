@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from frameworm.experiment import Experiment, ExperimentManager
 from frameworm.experiment.errors import (
@@ -32,6 +33,7 @@ from frameworm.experiment.errors import (
 )
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.visualization import (
+    plot_aggregate,
     plot_experiment_comparison_grid,
     plot_metric_comparison,
     plot_multiple_metrics,
@@ -441,6 +443,24 @@ def test_any_range_of_values_can_be_drawn(lab: Lab, tmp_path: Path, values: list
     lab.add("a", {"loss": values})
     plot_metric_comparison(lab.manager, lab.ids, "loss", tmp_path / "x.png", log=log, smoothing=0.5, best="max")
     assert (tmp_path / "x.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cost $m_{$", "profit in $ per $", "$\\alpha$", "\\frac{", "$", "a_{b}^c", "{0} %s %", "[bold]x[/]", "&amp;<b>"],
+)
+def test_a_metric_of_any_name_is_drawn_under_it(lab: Lab, tmp_path: Path, name: str) -> None:
+    for _ in range(2):
+        lab.add(name, {name: [2.0, 1.0], "other": [1.0, 2.0]})
+    manager, ids = lab.manager, lab.ids
+    for figure in (
+        plot_metric_comparison(manager, ids, name, tmp_path / "a.png"),
+        plot_multiple_metrics(manager, ids[0], [name, "other"], tmp_path / "b.svg"),
+        plot_experiment_comparison_grid(manager, ids, tmp_path / "c.pdf", metrics=[name, "other"]),
+        plot_aggregate(manager, None, name, "name", save_path=tmp_path / "d.png"),
+    ):
+        assert name in texts_of(figure)
+        assert not any(text.get_parse_math() for text in figure.findobj(Text))
 
 
 def test_names_are_taken_as_they_are(lab: Lab, tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ class Sheet:
     def name_lines(self, labels: Sequence[Sequence[str]]) -> None:
         """Name the lines of each panel, at their ends if they end together, else in a legend beside or below."""
         with no_glyph_warnings():
+            self._take_names_as_they_are()  # also to measure them, a name such as "$m_{$" is no TeX
             self.figure.draw_without_rendering()
         for axes, panel, names in zip(self.axes, self.panels, labels, strict=True):
             chosen = [look for _, look in panel.curves]
@@ -156,15 +157,19 @@ class Sheet:
         self.figure.legend(handles, shown, loc="outside lower left", ncols=columns, **style)
 
     def finish(self, path: Path | None) -> Figure:
-        """Take names as they are (no TeX in them), in fonts that have their characters, and save."""
+        """Take names as they are, in fonts that have their characters, and save."""
+        self._take_names_as_they_are()
+        if path is not None:
+            save(self.figure, path)
+        return self.figure
+
+    def _take_names_as_they_are(self) -> None:
+        """Look for no TeX in texts, and set them in fonts that have their characters."""
         for text in self.figure.findobj(Text):
             assert isinstance(text, Text)
             text.set_parse_math(False)
             text.set_usetex(False)
             text.set_fontfamily(font_families())
-        if path is not None:
-            save(self.figure, path)
-        return self.figure
 
 
 def labels_with_best(panel: Panel, view: View, *, names: bool = True) -> list[str]:
