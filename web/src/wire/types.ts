@@ -1,7 +1,7 @@
 /** What the server's JSON looks like. Non-finite numbers travel as the strings "NaN", "Infinity", "-Infinity". */
 export type Num = number | "NaN" | "Infinity" | "-Infinity";
 export type Cell = Num | string | boolean | readonly string[] | null;
-export type Status = "pending" | "running" | "completed" | "failed" | "killed" | "crashed";
+export type Status = "pending" | "running" | "completed" | "failed" | "killed" | "crashed" | "damaged";
 
 export interface StoreInfo {
   root: string;
@@ -30,6 +30,8 @@ export interface Row {
   created_ms: number;
   updated_ms: number;
   duration_s: number | null;
+  /** What of its record cannot be read; null if nothing. */
+  damage: string | null;
   tags: string[];
   progress: { step: number | null; epoch: number | null } | null;
   values: Cell[];

@@ -11,6 +11,7 @@ const row: Row = {
   created_ms: 1_000_000,
   updated_ms: 1_000_000,
   duration_s: null,
+  damage: null,
   tags: [],
   progress: { step: 12345, epoch: 3 },
   values: [],
