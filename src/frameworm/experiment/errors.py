@@ -6,7 +6,8 @@
     ├── ArtifactNotFoundError   (LookupError)      no such artifact in this experiment
     ├── StoreNotFoundError      (FileNotFoundError) the root is missing or holds no experiments
     ├── StoreError              (OSError)          the root, a folder or the catalog cannot be used
-    │   └── StoreVersionError                      written by a newer release
+    │   ├── StoreVersionError                      written by a newer release
+    │   └── UnreadableError                        a folder of which no record of an experiment can be read
     ├── DamageError             (ValueError)       a file is damaged: names path and offset
     │   ├── JournalDamageError
     │   └── SegmentDamageError
@@ -47,6 +48,7 @@ __all__ = [
     "StoreError",
     "StoreNotFoundError",
     "StoreVersionError",
+    "UnreadableError",
     "UnsafePathError",
     "tell",
 ]
@@ -94,6 +96,10 @@ class StoreError(ExperimentError, OSError):
 
 class StoreVersionError(StoreError):
     """The store was written by a newer release than this one."""
+
+
+class UnreadableError(StoreError):
+    """A folder of which no record of an experiment can be read: it is damaged, or not one's."""
 
 
 class DamageError(ExperimentError, ValueError):

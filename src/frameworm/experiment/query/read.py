@@ -15,7 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from frameworm.experiment.errors import ConfigError, DamageError, InputError, MetricNotFoundError, StoreError, tell
+from frameworm.experiment.errors import (
+    ConfigError,
+    DamageError,
+    InputError,
+    MetricNotFoundError,
+    StoreError,
+    UnreadableError,
+    tell,
+)
 from frameworm.experiment.events import Event, MediaEvent, Open
 from frameworm.experiment.model import (
     ENDED,
@@ -58,7 +66,7 @@ class ExperimentReader:
             own: all points that lie in this folder, and no others: those that were rewound, nothing inherited.
 
         Raises:
-            StoreError: it is not an experiment's folder.
+            UnreadableError: it is not an experiment's folder, or nothing tells of its beginning.
         """
         self.exp_dir = exp_dir
         self._own, self._rewinds, self._heirs = own, _rewinds, _heirs
@@ -447,8 +455,8 @@ class ExperimentReader:
         if not fold.begun:
             try:
                 return read_metadata(self.exp_dir)
-            except StoreError as error:
-                raise StoreError(f"{error}; {self.damage_told}" if self.damage else str(error)) from error
+            except UnreadableError as error:
+                raise UnreadableError(f"{error}; {self.damage_told}" if self.damage else str(error)) from error
         writers = tuple(map(_writer, self._parts()))
         info = fold.info(self.exp_dir, writers)
         if info.status != "running":

@@ -25,6 +25,7 @@ from frameworm.experiment.errors import (
     StateError,
     StoreError,
     StoreNotFoundError,
+    UnreadableError,
 )
 from frameworm.experiment.server.store import ReadOnlyError
 
@@ -46,6 +47,8 @@ _ANSWERS: tuple[tuple[type[ExperimentError], int, str], ...] = (
     (StateError, 409, "conflict"),
     (DamageError, 409, "damaged"),
     (InputError, 422, "bad_input"),
+    (UnreadableError, 409, "damaged"),
+    (DamageError, 409, "damaged"),
     (StoreError, 503, "internal"),
 )
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from frameworm.experiment.config import dump_json, dump_yaml, load_json
-from frameworm.experiment.errors import ExperimentNotFoundError, StoreError, StoreNotFoundError
+from frameworm.experiment.errors import ExperimentNotFoundError, StoreError, StoreNotFoundError, UnreadableError
 from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.paths import open_regular
 
@@ -201,7 +201,7 @@ def read_metadata(folder: Path) -> ExperimentInfo:
     """Return what ``metadata.json`` says: all that is left when an experiment's logs are lost.
 
     Raises:
-        StoreError: it cannot be read, or is not ours.
+        UnreadableError: it cannot be read, or is not ours.
     """
     from frameworm.experiment.events import Told, facts_of
 
@@ -213,7 +213,7 @@ def read_metadata(folder: Path) -> ExperimentInfo:
         told = load_json(content)
         Told.check(told)
     except (OSError, ValueError) as error:
-        raise StoreError(
+        raise UnreadableError(
             f"{folder}: not an experiment's folder: {LOGS}/ holds no journal or segment with its beginning, and "
             f"{METADATA} cannot be read ({error})"
         ) from error
