@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 
 from frameworm.experiment import Experiment, ExperimentManager
 from frameworm.experiment.errors import BundleError, ReproductionError, StateError, StoreError
+from frameworm.experiment.recording.journal import EVENT_FLAG, header
 
 from .conftest import Project
 
@@ -308,6 +310,40 @@ def no_form(entries: Entries, manifest: dict[str, Any]) -> None:
     manifest["entries"][0] = {"path": 3}
 
 
+def negative(entries: Entries, manifest: dict[str, Any]) -> None:
+    manifest["entries"][0]["size_bytes"] = -1
+
+
+def no_list(entries: Entries, manifest: dict[str, Any]) -> None:
+    manifest["left_out"] = 7
+
+
+def uid_in_a_list(entries: Entries, manifest: dict[str, Any]) -> None:
+    manifest["uid"] = [1]
+
+
+def replaced(entries: Entries, manifest: dict[str, Any], name: str, content: bytes) -> None:
+    (place,) = [i for i, entry in enumerate(manifest["entries"]) if entry["path"] == name]
+    entries[f"experiment/{name}"] = content
+    manifest["entries"][place] = entry_of(name, content)
+
+
+def metadata_of_another_form(entries: Entries, manifest: dict[str, Any]) -> None:
+    told = json.loads(entries["experiment/metadata.json"])
+    replaced(entries, manifest, "metadata.json", json.dumps({**told, "writers": "x"}).encode())
+
+
+def metadata_nested_deep(entries: Entries, manifest: dict[str, Any]) -> None:
+    replaced(entries, manifest, "metadata.json", b"[" * 50_000 + b"]" * 50_000)
+
+
+def event_of_another_form(entries: Entries, manifest: dict[str, Any]) -> None:
+    payload = b'{"t":1,"type":"tags","tags":1.5}'
+    frame = struct.pack("<II", EVENT_FLAG | len(payload), zlib.crc32(payload)) + payload
+    entries["experiment/logs/journal-x-1-9"] = header() + frame
+    manifest["entries"].append(entry_of("logs/journal-x-1-9", header() + frame))
+
+
 def no_experiment(entries: Entries, manifest: dict[str, Any]) -> None:
     for name in [*entries]:
         del entries[name]
@@ -329,7 +365,13 @@ DAMAGES: list[tuple[Callable[[Entries, dict[str, Any]], None], str]] = [
     (another_uid, "of another experiment"),
     (newer, "is of version 2; this release reads version 1"),
     (foreign, "of something else"),
-    (no_form, "an entry of another form"),
+    (no_form, "of another form: entries: item 0: path: expected a text, got 3"),
+    (negative, "of another form: entries: item 0: size_bytes: expected a whole number from 0"),
+    (no_list, "of another form: left_out: expected a list, got 7"),
+    (uid_in_a_list, "of another form: uid: expected a text, got a list"),
+    (metadata_of_another_form, "metadata.json cannot be read .*writers: expected a list, got 'x'"),
+    (metadata_nested_deep, "metadata.json cannot be read .*nested too deeply"),
+    (event_of_another_form, "journal-x-1-9: damaged at byte 16: .* tags: expected a list, got 1.5"),
     (no_experiment, "holds no experiment"),
 ]
 

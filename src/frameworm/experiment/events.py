@@ -41,6 +41,10 @@ _LATEST_MS = 253_370_764_800_000
 """The year 9999, less than which no calendar runs out of years in any time zone."""
 
 
+_TAGS = 100_000
+"""Most tags: each is a row of the catalog."""
+
+
 def _time_ms() -> Integer:
     return Integer(0, _LATEST_MS)
 
@@ -256,7 +260,7 @@ class Told(Record):
     project = optional(Text())
     description = optional(Text(MAX_TEXT))
     status = optional(Text(among={*STATUSES} - {"damaged"}))
-    tags = optional(Texts())
+    tags = optional(Texts(most=_TAGS))
     notes = optional(ListOf(_Note))
     config = optional(_Config())
     lossy_params = optional(Texts())
@@ -394,7 +398,7 @@ class ConfigEvent(Event, kind="config", nesting=MAX_DEPTH + 1):
 class Tags(Event, kind="tags"):
     """All tags."""
 
-    tags = Texts()
+    tags = Texts(most=_TAGS)
 
 
 class Snapshot(Event, kind="snapshot", nesting=MAX_DEPTH + 2):
@@ -406,8 +410,8 @@ class Snapshot(Event, kind="snapshot", nesting=MAX_DEPTH + 2):
 class TagsEdit(Event, kind="tags_edit"):
     """Tags are taken away, then others added."""
 
-    add = Texts()
-    remove = Texts()
+    add = Texts(most=_TAGS)
+    remove = Texts(most=_TAGS)
 
 
 class Name(Event, kind="name"):

@@ -35,7 +35,7 @@ MAX_NAME = 1 << 20
 """Characters of what is shown in one line: a name, a tag, a path. Far more than anybody writes."""
 MAX_TEXT = 1 << 24
 """Characters of what may have lines: a note, a description."""
-MAX_ITEMS = 1_000_000
+MAX_ITEMS = 5_000_000
 
 _T = TypeVar("_T")
 
@@ -180,16 +180,16 @@ class Flag(Field[bool]):
 class _List(Field[_T]):
     """A list of values of one kind; subclasses say of which."""
 
-    def __init__(self, each: Field[Any] | type[Record], *, fewest: int = 0) -> None:
+    def __init__(self, each: Field[Any] | type[Record], *, fewest: int = 0, most: int = MAX_ITEMS) -> None:
         super().__init__()
-        self.each, self.fewest = each, fewest
+        self.each, self.fewest, self.most = each, fewest, most
 
     def check(self, value: object) -> None:
         """See ``Field``."""
         if not isinstance(value, list):
             raise ValueError(f"expected a list, got {described(value)}")
-        if not self.fewest <= len(value) <= MAX_ITEMS:
-            raise ValueError(f"expected {self.fewest} to {MAX_ITEMS:,} items, got {len(value):,}")
+        if not self.fewest <= len(value) <= self.most:
+            raise ValueError(f"expected {self.fewest} to {self.most:,} items, got {len(value):,}")
         if isinstance(self.each, Field) and self.each.fits_all(value):
             return
         for i, item in enumerate(value):
@@ -202,8 +202,8 @@ class _List(Field[_T]):
 class Texts(_List[list[str]]):
     """A list of texts."""
 
-    def __init__(self) -> None:
-        super().__init__(Text())
+    def __init__(self, *, most: int = MAX_ITEMS) -> None:
+        super().__init__(Text(), most=most)
 
 
 class Numbers(_List[list[float]]):

@@ -19,15 +19,34 @@ from frameworm.experiment.errors import BundleError, ExperimentError, StateError
 from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.paths import parts_of, place_inside
 from frameworm.experiment.query.read import ExperimentReader
+from frameworm.experiment.records import Flag, Integer, ListOf, Record, Text, Texts, optional
 from frameworm.experiment.reproduction.bundle import ANCESTORS, FOLDER, FORMAT, MANIFEST, VERSION
-from frameworm.experiment.storage.folder import HIDDEN, create_folder, id_here
+from frameworm.experiment.storage.folder import HIDDEN, create_folder, id_here, read_metadata
 
 _PIECE = 1 << 20
 _MANIFEST_LIMIT_BYTES = 256 << 20
-_ENTRY_LIMIT = 5_000_000
 _NAME_LIMIT = 1024
 _ANCESTOR_LIMIT = 100_000
 _UID = re.compile(r"[0-9a-f]{32}")
+
+
+class _Entry(Record):
+    """What the manifest says of a file."""
+
+    path = Text()
+    size_bytes = Integer(0)
+    sha256 = Text()
+    read_only = optional(Flag())
+
+
+class _Described(Record):
+    """What it says of an experiment."""
+
+    experiment_id = optional(Text())
+    uid = Text()
+    name = optional(Text())
+    left_out = optional(Texts())
+    entries = ListOf(_Entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +171,13 @@ def _described(manifest: Mapping[str, Any], path: Path) -> dict[str, Mapping[str
         described[f"{ANCESTORS}/{uid}"] = one
     if len(described) != len(ancestors):
         raise BundleError(f"{path}: {MANIFEST} lists an ancestor twice")
-    return {**described, FOLDER: manifest}
+    described[FOLDER] = manifest
+    for one in described.values():
+        try:
+            _Described.check(one)
+        except ValueError as error:
+            raise BundleError(f"{path}: {MANIFEST} is of another form: {error}") from None
+    return described
 
 
 def _checked(archive: zipfile.ZipFile, described: Mapping[str, Mapping[str, Any]], path: Path) -> list[dict[str, Any]]:
@@ -174,10 +199,7 @@ def _checked(archive: zipfile.ZipFile, described: Mapping[str, Mapping[str, Any]
         raise BundleError(f"{path}: files in it share their bytes")
     entries: list[dict[str, Any]] = []
     for folder, one in described.items():
-        listed = one.get("entries")
-        if not isinstance(listed, list) or len(listed) > _ENTRY_LIMIT:
-            raise BundleError(f"{path}: {MANIFEST} lists no entries")
-        entries += [_checked_entry(entry, folder, held, path) for entry in listed]
+        entries += [_checked_entry(entry, folder, held, path) for entry in one["entries"]]
     names = {entry["path"] for entry in entries}
     if len(names) != len(entries) or names | {MANIFEST} != held.keys():
         extra = sorted(held.keys() - names - {MANIFEST})[:1]
@@ -188,14 +210,9 @@ def _checked(archive: zipfile.ZipFile, described: Mapping[str, Mapping[str, Any]
     return entries
 
 
-def _checked_entry(entry: Any, folder: str, held: Mapping[str, zipfile.ZipInfo], path: Path) -> dict[str, Any]:
-    if not (
-        isinstance(entry, dict)
-        and isinstance(entry.get("path"), str)
-        and type(entry.get("size_bytes")) is int
-        and isinstance(entry.get("sha256"), str)
-    ):
-        raise BundleError(f"{path}: {MANIFEST} has an entry of another form: {entry!r:.200}")
+def _checked_entry(
+    entry: Mapping[str, Any], folder: str, held: Mapping[str, zipfile.ZipInfo], path: Path
+) -> dict[str, Any]:
     name = entry["path"]
     try:
         plain = "/".join(parts_of(name)) == name and len(name) <= _NAME_LIMIT
@@ -244,9 +261,13 @@ def _extract(archive: zipfile.ZipFile, entry: Mapping[str, Any], folder: Path, p
 
 def _check_experiment(folder: Path, manifest: Mapping[str, Any], path: Path) -> ExperimentInfo:
     try:
-        info = ExperimentReader(folder).info
+        reader = ExperimentReader(folder)
+        read_metadata(folder)
     except ExperimentError as error:
         raise BundleError(f"{path} holds no experiment that can be read: {error}") from error
+    if reader.damage:
+        raise BundleError(f"{path} holds a damaged experiment, which is not taken in: {reader.damage_told}")
+    info = reader.info
     if info.uid != manifest.get("uid") or not _UID.fullmatch(info.uid):
         raise BundleError(f"{path}: {MANIFEST} is of another experiment: uid {manifest.get('uid')!r}, not {info.uid}")
     return info
