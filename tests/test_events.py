@@ -112,7 +112,6 @@ def journal_of(events: Iterable[object]) -> bytes:
 
 def put(folder: Path, events: Iterable[object]) -> Path:
     """Make an experiment's folder of these events and nothing else."""
-    shutil.rmtree(folder, ignore_errors=True)
     (folder / "logs").mkdir(parents=True)
     journal = folder / "logs" / "journal-stranger-1-1"
     journal.write_bytes(journal_of(events))
@@ -191,7 +190,7 @@ def test_nothing_that_an_experiment_begins_with_may_lack(written, key):
         ({"type": "status", "status": "failed", "duration_s": -1.0}, "duration_s: expected a finite number from 0"),
         ({"type": "tags", "tags": 1.5}, "tags: expected a list, got 1.5"),
         ({"type": "tags", "tags": ["a", 1]}, "tags: item 1: expected a text, got 1"),
-        ({"type": "tags", "tags": ["x"] * 1_000_001}, "tags: expected 0 to 1,000,000 items, got 1,000,001"),
+        ({"type": "tags", "tags": ["x"] * 100_001}, "tags: expected 0 to 100,000 items, got 100,001"),
         ({"type": "rewind", "step": [[1]]}, "step: expected a whole number, got a list"),
         ({"type": "rewind", "step": True}, "step: expected a whole number, got true"),
         ({"type": "rewind", "step": 2**63}, f"step: expected a whole number from {-(2**63)} to {2**63 - 1}"),
@@ -233,7 +232,6 @@ def root(tmp_path_factory) -> Path:
     """A root of two experiments, and a place for a hostile one: exp_003."""
     root = tmp_path_factory.mktemp("hostile") / "root"
     record(root)
-    shutil.rmtree(root / "exp_003_hostile", ignore_errors=True)
     return root
 
 
@@ -278,7 +276,9 @@ def test_any_value_anywhere_hides_no_other_experiment(root, written, data):
     )
     hostile = list(written)
     hostile[number] = changed(written[number], path, value)
-    journal = put(root / "exp_003_hostile", hostile)
+    for earlier in root.glob("exp_003_*"):
+        shutil.rmtree(earlier)
+    journal = put(root / f"exp_003_hostile_{next(_NUMBERS)}", hostile)
     try:
         decode(json.loads(json.dumps(hostile[number])))
         fits = True
@@ -293,6 +293,10 @@ def test_any_value_anywhere_hides_no_other_experiment(root, written, data):
             and f"logs/{journal.name}: damaged at byte" in rows["exp_003"]["damage"]
         )
         assert "exp_003" in damaged
+
+
+_NUMBERS = itertools.count()
+"""Of folders: one whose experiment ended and is sealed is not looked into again."""
 
 
 @cache
