@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from frameworm.experiment.config import merge, normalize_config
 from frameworm.experiment.errors import ArtifactError, InputError, StateError, StoreError, tell
@@ -17,16 +17,13 @@ from frameworm.experiment.media import MediaLog
 from frameworm.experiment.model import ENDED, SYSTEM_CONTEXT, Artifact, SeriesKey
 from frameworm.experiment.provenance.plan import current_plan
 from frameworm.experiment.recording.liveness import identity
-from frameworm.experiment.recording.process import watch
+from frameworm.experiment.recording.process import watched
 from frameworm.experiment.recording.recorder import Recorder, guard
 from frameworm.experiment.secrets import mask_config
 from frameworm.experiment.session import open_reader
 from frameworm.experiment.storage import folder as folders
 from frameworm.experiment.storage.artifacts import store_artifact
 from frameworm.experiment.texts import checked_tags, checked_text
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Experiment"]
 
@@ -90,7 +87,7 @@ class Experiment(MediaLog):
         words = checked_tags(tags)
         record = normalize_config(config)
         uid = _uuid7()
-        self._prepare(capture_console=capture_console, system_metrics_s=system_metrics_s)
+        self._prepare(strict=strict, capture_console=capture_console, system_metrics_s=system_metrics_s)
         self._record_inputs = record_inputs
         self._ordinal = next(_made)
         plan = current_plan()
@@ -157,10 +154,8 @@ class Experiment(MediaLog):
                 f"Experiment.resume({experiment_id!r}, …) goes on with it"
             )
         self = cls.__new__(cls)
-        self._prepare(capture_console=False, system_metrics_s=0.0)
-        self._attach(exp_dir, reader, strict=strict)
-        watch(self)
-        self._run(lambda: None)
+        self._prepare(strict=strict, capture_console=False, system_metrics_s=0.0)
+        self._join(exp_dir, reader)
         return self
 
     @classmethod
@@ -202,7 +197,7 @@ class Experiment(MediaLog):
         kept = reader if step is None else reader.until(step := checked_step(step), inherited=False)
         counters = next_steps(kept.summaries())
         self = cls.__new__(cls)
-        self._prepare(capture_console=capture_console, system_metrics_s=system_metrics_s)
+        self._prepare(strict=strict, capture_console=capture_console, system_metrics_s=system_metrics_s)
         self._exp_dir = exp_dir
         self._fold = reader.fold()
         self._recorder = Recorder(self.log_dir, {**identity(), "role": "owner"}, next_steps=counters, strict=strict)
@@ -293,6 +288,21 @@ class Experiment(MediaLog):
         from frameworm.experiment.storage.catalog import Catalog
 
         Catalog.open(self._exp_dir.parent).mark_stale(self.experiment_id)
+
+    # ---------------------------------------------------------------------------------------- copies
+
+    def __copy__(self) -> Self:
+        """Return the same: two objects cannot write as one process."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return the same, so that copies of what holds an experiment go on with it."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have pickle, and what is built on it, send where the experiment is: who receives it attaches to it."""
+        facts = {name: getattr(self.info, name) for name in ("experiment_id", "uid", "name", "project", "description")}
+        return _received, (type(self), os.fspath(self._exp_dir), facts, self._strict)
 
     # ---------------------------------------------------------------------------------------- logging
 
@@ -530,6 +540,20 @@ class Experiment(MediaLog):
                     }
                 )
         return rows
+
+
+def _received(cls: type[Experiment], exp_dir: str, facts: dict[str, Any], strict: bool) -> Experiment:
+    """Return the experiment that was pickled: this process's own, else attached, else, once it has ended, to be read.
+
+    Nothing is raised, so that a checkpoint which holds an experiment can be loaded when that has gone.
+    """
+    for session in watched():
+        if isinstance(session, cls) and session.uid == facts["uid"]:
+            return session
+    self = cls.__new__(cls)
+    self._prepare(strict=strict, capture_console=False, system_metrics_s=0.0)
+    self._receive(Path(exp_dir), facts)
+    return self
 
 
 def _uuid7() -> str:

@@ -61,6 +61,10 @@ class ExperimentManager(Statistician, Keeper, Reproducer):
         experiment_folders(self._root_dir)
         self._index = Index(self._root_dir)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have pickle, and copies, open the same root again."""
+        return type(self), (self._root_dir,)
+
     @property
     def root_dir(self) -> Path:
         """The folder of experiments, absolute."""

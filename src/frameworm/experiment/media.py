@@ -31,8 +31,8 @@ class MediaLog(Session):
     once, a power cut when ``flush()`` has returned. If the disk refuses, one warning, and training goes on.
     """
 
-    def _prepare(self, *, capture_console: bool, system_metrics_s: float) -> None:
-        super()._prepare(capture_console=capture_console, system_metrics_s=system_metrics_s)
+    def _prepare(self, *, strict: bool, capture_console: bool, system_metrics_s: float) -> None:
+        super()._prepare(strict=strict, capture_console=capture_console, system_metrics_s=system_metrics_s)
         self._forget_media()
 
     def _forget_media(self) -> None:

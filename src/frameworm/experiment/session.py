@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from frameworm.experiment.errors import InputError, StateError, tell
+from frameworm.experiment.errors import ExperimentError, InputError, StateError, tell
 from frameworm.experiment.model import ENDED, SYSTEM_CONTEXT, ExperimentInfo, Status
 from frameworm.experiment.provenance.capture import TIMEOUT_S, Capture
 from frameworm.experiment.provenance.plan import Plan
@@ -41,14 +42,16 @@ class Session:
     _plan: Plan | None = None  # of the reproduction that this experiment is
     _origin: Origin | None = None  # of the fork that it is
 
-    def _prepare(self, *, capture_console: bool, system_metrics_s: float) -> None:
+    def _prepare(self, *, strict: bool, capture_console: bool, system_metrics_s: float) -> None:
         """Set what every way of getting an experiment starts from."""
         if not system_metrics_s >= 0:
             raise InputError(f"system_metrics_s: expected seconds, 0 for none, got {system_metrics_s!r}")
         self._fold = Fold()
+        self._strict = strict
         self._owner = True
-        self._pid = os.getpid()  # which process has a part in it: a forked child only once it has logged
-        self._inherited = False
+        self._pid = os.getpid()  # of the process that has a part in it: who inherited or received it must log first
+        self._inherited = False  # by a fork, or received
+        self._joining = threading.Lock()
         self._console: ConsoleCapture | None = None
         self._capture_console = capture_console
         self._system_metrics_s = system_metrics_s
@@ -62,12 +65,37 @@ class Session:
         self._sink: Recorder | _Refusing = _Refusing(self._why_not)
         self._state = "pending"
 
-    def _attach(self, exp_dir: Path, reader: ExperimentReader, *, strict: bool) -> None:
+    def _join(self, exp_dir: Path, reader: ExperimentReader) -> None:
+        """Take part in what another process records, with a journal of its own."""
         self._owner = False
         self._exp_dir = exp_dir
         self._fold = reader.fold()
-        self._recorder = Recorder(self.log_dir, {**identity(), "role": "attached"}, strict=strict)
+        self._recorder = Recorder(self.log_dir, {**identity(), "role": "attached"}, strict=self._strict)
         self._state = "running"
+        watch(self)
+        self._run(lambda: None)
+
+    def _receive(self, exp_dir: Path, facts: dict[str, Any]) -> None:
+        """Be what another process has pickled: it joins at the first log, or has ended, or is gone."""
+        self._owner = False
+        self._inherited = True
+        self._pid = 0
+        self._exp_dir = exp_dir
+        self._state = "gone"
+        try:
+            reader = open_reader(exp_dir)
+            info = reader.info
+        except (ExperimentError, OSError):
+            info = None
+        if info is None or info.uid != facts["uid"]:
+            self._fold.apply({"type": "create", "t": 0, **facts})
+        else:
+            self._fold = reader.fold()
+            self._state = "running" if info.status in ("pending", "running") else "ended"
+            if info.status == "crashed":
+                self._apply({"type": "status", "t": info.ended_ms, "status": "crashed", "duration_s": 0.0})
+        if self._state == "running":
+            self._sink = _Refusing(self._rejoin)
 
     # ------------------------------------------------------------------------------------ start and end
 
@@ -79,6 +107,12 @@ class Session:
         """
         if self._state != "pending":
             raise StateError(f"{self.experiment_id} cannot start: it is {self.status}; {self._remedy()}")
+        if self._pid != os.getpid():  # made before a fork: the journal is the parent's
+            self._recorder.abandon()
+            counters = None if self._origin is None else self._origin.next_steps
+            writer = {**identity(), "role": "owner"}
+            self._recorder = Recorder(self.log_dir, writer, next_steps=counters, strict=self._strict)
+            self._pid = os.getpid()
         watch(self)
         with uninterrupted():  # a signal has to find it pending or running, not half of each
             self._begin()
@@ -160,7 +194,7 @@ class Session:
 
     def _end(self, status: Status, reason: str, capture_s: float) -> None:
         self._state = "ended"
-        if self._pid != os.getpid():  # a forked child that has logged nothing: all else here is its parent's
+        if self._pid != os.getpid():  # it has logged nothing: what else there is belongs to another process
             self._sink = _Refusing(self._why_not)
             return
         unwatch(self)
@@ -227,7 +261,7 @@ class Session:
         """End so; at the exit of the interpreter called for you."""
         if self._state != "running":
             return
-        if ending.traceback and not self._inherited:  # what ends a child of a fork does not end the experiment
+        if ending.traceback and not self._inherited:  # what ends a child does not end the experiment
             guard(lambda: self._keep_traceback(ending.traceback), "keeping the traceback")
         self.end(ending.status, ending.reason)
 
@@ -248,18 +282,18 @@ class Session:
         """Leave the parent's journal alone in a forked child; its first log opens one of its own."""
         self._recorder.abandon()
         self._inherited = True
+        self._joining = threading.Lock()
         if self._state == "running":
             self._owner = False
-            self._sink = _Refusing(self._reopen)
+            self._sink = _Refusing(self._rejoin)
 
-    def _reopen(self) -> Recorder:
-        """Give a forked child its own journal; called at its first log."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._console = self._capture = None
-            self._attach(self._exp_dir, open_reader(self._exp_dir), strict=self._recorder.strict)
-            watch(self)
-            self._run(lambda: None)
+    def _rejoin(self) -> Recorder:
+        """Give a process that inherited or received it a journal of its own; called at its first log."""
+        with self._joining:
+            if self._pid != os.getpid():
+                self._console = self._capture = None
+                self._join(self._exp_dir, open_reader(self._exp_dir))
+                self._pid = os.getpid()
         return self._recorder
 
     def _why_not(self) -> Recorder:
@@ -270,6 +304,8 @@ class Session:
             return "begin with `with exp:` or exp.start()"
         if self._state == "running":
             return "it needs no second start"
+        if self._state == "gone":
+            return f"it is not in {self._exp_dir} any more; Experiment.attach or resume with the root_dir where it lies"
         return f"Experiment.resume({self.experiment_id!r}, …) goes on with it"
 
     # ------------------------------------------------------------------------------------------ events
@@ -379,7 +415,7 @@ class Session:
     @property
     def refused_values(self) -> int:
         """How many metric values were left out because they were no numbers."""
-        return self._recorder.refused_values
+        return 0 if self._pid == 0 else self._recorder.refused_values
 
     def __repr__(self) -> str:
         return f"<Experiment {self.experiment_id} {self.name!r} {self.status} in {self._exp_dir}>"

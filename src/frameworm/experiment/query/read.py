@@ -6,6 +6,7 @@ Live, crashed and ended experiments are read alike. Whoever watches a live one k
 from __future__ import annotations
 
 import difflib
+import functools
 import heapq
 import operator
 import os
@@ -83,6 +84,11 @@ class ExperimentReader:
         self._parent: ExperimentReader | None = None
         self._missing = ""
         self.info = self._info()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have pickle, and copies, open the folder again: files are open here, which only one may close."""
+        anew = functools.partial(type(self), own=self._own, _rewinds=self._rewinds, _heirs=self._heirs)
+        return anew, (self.exp_dir,)
 
     @property
     def damage_told(self) -> str:
