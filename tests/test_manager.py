@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -727,3 +728,40 @@ def test_the_manager_imports_no_heavy_library_before_it_is_asked(tmp_path: Path)
         print(sorted({"pandas", "sqlalchemy", "matplotlib", "rich"} & set(sys.modules)))
     """
     assert python(code, tmp_path).communicate()[0] == "[]\n"
+
+
+@pytest.mark.parametrize("how", ["noise", "gone", "text in a cell", "as it is"])
+def test_threads_ask_one_manager_while_its_catalog_is_replaced(tmp_path, how):
+    for i in range(3):
+        with Experiment(f"e{i}", {"lr": i}, root_dir=tmp_path, capture_console=False, system_metrics_s=0) as exp:
+            exp.log_metric("loss", i)
+    catalog = tmp_path / "experiments.db"
+    if how == "noise":
+        catalog.write_bytes(b"noise" * 500)
+    elif how == "gone":
+        catalog.unlink()
+    elif how == "text in a cell":
+        data = catalog.read_bytes()
+        assert b"completed" in data
+        catalog.write_bytes(data.replace(b"completed", b"comple\xc7ed"))
+    manager = ExperimentManager(tmp_path)
+    errors = []
+
+    def work(number):
+        try:
+            for i in range(3):
+                assert len(manager.list_rows()) == 3
+                assert len(manager.list_rows("config.lr > 0")) == 2
+                manager.edit_tags("exp_001", add=[f"{number} {i}"])
+        except BaseException as error:
+            errors.append(error)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FramewormWarning)  # that the file was replaced
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert errors == []
+    assert len(manager.get_experiment("exp_001")["tags"]) == 12

@@ -396,6 +396,35 @@ class TestReadOnly:
         assert errors == []
         assert len(catalog.folders().fresh) == 8
 
+    def test_threads_that_read_write_and_replace_the_copy_never_meet(self, tmp_path: Path) -> None:
+        catalog = Catalog.in_memory(tmp_path)
+        errors: list[BaseException] = []
+        every = sa.select(schema.experiments.c.number, schema.experiments.c.stale)
+
+        def work(number: int) -> None:
+            try:
+                for i in range(10):
+                    catalog.upsert_many([Entry(info(tmp_path, number), [summary(f"m{k}") for k in range(30)], False)])
+                    assert all(len(column) <= 8 for column in catalog.columns(every))
+                    catalog.rows(sa.select(schema.series))
+                    catalog.has_metric("m1")
+                    if i % 4 == 3:
+                        (catalog.clear, catalog.reset)[number % 2]()
+            except BaseException as error:
+                errors.append(error)
+
+        switch = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)
+        try:
+            threads = [threading.Thread(target=work, args=(n,)) for n in range(1, 9)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(switch)
+        assert errors == []
+
     def test_a_full_disk(self, small_disk: Callable[[int], Path]) -> None:
         root = small_disk(64)
         with pytest.raises(OSError, match="No space"):

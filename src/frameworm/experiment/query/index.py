@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -25,6 +26,8 @@ class Index:
         self.catalog: Catalog | None = None
         self._root = root
         self._watch: Watch | None = None
+        self._mending = threading.Lock()
+        self._mended = 0  # how often the catalog was replaced
 
     def ask(self, question: Callable[[Catalog], _T], *, bring_up_to_date: bool = True) -> _T:
         """Put a question to the catalog.
@@ -47,12 +50,15 @@ class Index:
                 sync(self.catalog, self._watch)
             return question(self.catalog)
 
+        mended = self._mended
         try:
             return attempt()
         except CatalogDamageError:
-            assert self.catalog is not None
-            self.catalog.reset()
-            self._watch = None
+            with self._mending:
+                if self._mended == mended and self.catalog is not None:  # of many threads that found out, one does it
+                    self.catalog.reset()
+                    self._watch = None
+                    self._mended += 1
         except CatalogUnavailableError:
             self.catalog = Catalog.in_memory(self._root)
         return attempt()

@@ -83,7 +83,7 @@ class Catalog:
         self.timeout_s = timeout_s
         self.path = root / CATALOG_NAME
         self.persistent = persistent
-        self._memory_lock = threading.Lock()
+        self._memory_lock = threading.RLock()
         self._engine_pid = os.getpid()
         self._engine = self._make_engine()
 
@@ -148,9 +148,9 @@ class Catalog:
                     connection.execute(sa.insert(table), table_rows)
             # Straight to the driver, which takes them one by one: a third of the time and nearly no memory.
             insert = str(sa.insert(series).compile(dialect=connection.dialect))
-            cursor = connection.connection.cursor()
-            for number, some in summaries.items():
-                cursor.executemany(insert, series_rows(number, some))  # type: ignore[arg-type]  # any iterable
+            with contextlib.closing(connection.connection.cursor()) as cursor:
+                for number, some in summaries.items():
+                    cursor.executemany(insert, series_rows(number, some))  # type: ignore[arg-type]  # any iterable
 
     def mark_stale(self, *experiment_ids: str) -> None:
         """Have the next reader look into the experiments' folders."""
@@ -196,9 +196,11 @@ class Catalog:
                     FramewormWarning,
                     stacklevel=3,
                 )
+            self._prepare()
         else:
-            self._engine = self._make_engine(copy=False)
-        self._prepare()
+            with self._memory_lock:  # no other thread sees it without its tables
+                self._engine = self._make_engine(copy=False)
+                self._prepare()
 
     # ------------------------------------------------------------------------------------------ reading
 
@@ -227,12 +229,14 @@ class Catalog:
         none outlives its batch, so that Python's garbage collector is not set off.
         """
         with self._begin() as connection:
-            result = connection.execute(statement)
-            columns: list[list[Any]] = [[] for _ in result.keys()]
-            assert result.cursor is not None
-            while rows := result.cursor.fetchmany(_IN_LIMIT):
-                for column, values in zip(columns, zip(*rows, strict=True), strict=True):
-                    column.extend(values)
+            # Closed before the transaction ends: of a copy in memory all threads share the connection, and a cursor
+            # that the garbage collector closes later does so amid what another thread is doing.
+            with contextlib.closing(connection.execute(statement)) as result:
+                columns: list[list[Any]] = [[] for _ in result.keys()]
+                assert result.cursor is not None
+                while rows := result.cursor.fetchmany(_IN_LIMIT):
+                    for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+                        column.extend(values)
         for i, selected in enumerate(statement.selected_columns):
             if isinstance(selected.type, sa.Boolean):  # 0 and 1 to SQLite
                 columns[i] = [None if value is None else bool(value) for value in columns[i]]
@@ -271,7 +275,7 @@ class Catalog:
         return engine
 
     def _load_memory(self) -> None:
-        self._memory_lock = threading.Lock()
+        self._memory_lock = threading.RLock()
         self._engine = self._make_engine()
         try:
             self._prepare()
@@ -301,10 +305,14 @@ class Catalog:
             raise self._translated(exc.orig) from exc
         except sqlite3.Error as exc:
             raise self._translated(exc) from exc
+        except UnicodeDecodeError as exc:  # a text, or what SQLite says of it, is no text any more
+            raise CatalogDamageError(f"{self.path} is damaged: {exc}") from exc
 
     def _translated(self, exc: BaseException | None) -> StoreError | InputError:
         code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
         text = str(exc)
+        if text.startswith("Could not decode to UTF-8"):
+            return CatalogDamageError(f"{self.path} is damaged: {text}")
         if code in _VALUE_ERRORS:
             return InputError(f"a value cannot be stored in {self.path}: {text}")
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such " in text:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -177,7 +178,7 @@ def _claim(root: Path, ids: Path) -> int:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file that readers see whole, old or new."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
