@@ -426,7 +426,10 @@ class TestDelete:
     def test_a_running_one_is_refused(self, running: tuple[Path, subprocess.Popen[str]]) -> None:
         root, _ = running
         manager = ExperimentManager(root)
-        with pytest.raises(StateError, match="exp_001 is running: end it first, or delete it with force=True"):
+        with pytest.raises(
+            StateError,
+            match=r"exp_001 is still written to by process .*: end it first, or .* force=True",
+        ):
             manager.delete_experiment("exp_001")
         assert ids(manager.list_experiments()) == ["exp_001"]
         manager.delete_experiment("exp_001", force=True)

@@ -275,7 +275,7 @@ def test_delete_leaves_a_running_one_alone(run: Run, tmp_path: Path) -> None:
     exp = Experiment("busy", root_dir=tmp_path, capture_console=False, system_metrics_s=0.0)
     with exp:
         refused = run("delete", "exp_001", "--yes", root_dir=tmp_path)
-        assert refused.exit_code == 1 and "exp_001: still running" in refused.stderr
+        assert refused.exit_code == 1 and "exp_001 is still written to by process" in refused.stderr
         assert exp.exp_dir.is_dir()
         assert "● running" in run("list", root_dir=tmp_path).stdout
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from frameworm.experiment import Experiment, ExperimentManager
+from frameworm.experiment.cli import main
 from frameworm.experiment.errors import (
     ExperimentNotFoundError,
     InputError,
@@ -21,6 +27,8 @@ from frameworm.experiment.errors import (
 )
 from frameworm.experiment.keeping import trash
 from frameworm.experiment.keeping.prune import seconds
+from frameworm.experiment.recording.journal import encode_event, header, now_ms
+from frameworm.experiment.recording.liveness import identity
 from tests.keeping.conftest import QUIET, contents, folder_of, tree
 
 
@@ -231,3 +239,81 @@ def test_a_read_only_store_says_so(root: Path, read_only: Callable[[Path], Path]
         with pytest.raises(StoreError):
             call()
     assert len(manager.trash()) == 1
+
+
+# ------------------------------------------------------------------------------------------ while somebody writes
+
+
+STAYS = """
+import os, sys
+from frameworm.experiment import Experiment
+kind, root = sys.argv[1:]
+quiet = dict(root_dir=root, capture_console=False, system_metrics_s=0)
+if kind == "attached":  # a rank that goes on when the others are done
+    exp = Experiment("run", **quiet).start()
+    rank = Experiment.attach(exp.experiment_id, root_dir=root)
+    rank.log_metric("loss", 1.0)
+    exp.end()
+elif kind == "fork":
+    exp = Experiment("run", **quiet).start()
+    reading, writing = os.pipe()
+    if os.fork():
+        os.read(reading, 1)
+        exp.end()
+        os.waitpid(-1, 0)
+        os._exit(0)
+    exp.log_metric("loss", 1.0)
+    os.write(writing, b".")
+elif kind == "not started":
+    exp = Experiment("run", **quiet)
+else:
+    exp = Experiment("run", **quiet).start()
+print("writing", flush=True)
+sys.stdin.read()
+os._exit(0)
+"""
+
+
+@pytest.fixture(params=["owner", "attached", "fork", "not started"])
+def written_to(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A root whose one experiment a process still writes to."""
+    root = tmp_path / "experiments"
+    process = subprocess.Popen(
+        [sys.executable, "-c", STAYS, request.param, str(root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdin is not None
+    assert process.stdout.readline() == "writing\n"
+    yield root
+    process.stdin.close()
+    process.wait(60)
+    process.stdout.close()
+
+
+def test_nothing_deletes_what_a_process_still_writes_to(written_to: Path) -> None:
+    manager = ExperimentManager(written_to)
+    (folder,) = written_to.glob("exp_001*")
+    told = r"exp_001 is still written to by process \d+ on "
+    with pytest.raises(StateError, match=told):
+        manager.delete_experiment("exp_001")
+    answer = CliRunner().invoke(main, ["delete", "exp_001", "--yes", "--root-dir", str(written_to)])
+    assert answer.exit_code != 0 and re.search(told, answer.output)
+    assert manager.prune(older_than="0s") == []
+    assert folder.exists()
+    moved = manager.delete_experiment("exp_001", force=True)
+    assert manager.empty_trash() == []  # its process would write into nothing
+    assert moved.exists()
+
+
+def test_a_writer_elsewhere_lives_while_its_heartbeat_is_fresh(root: Path) -> None:
+    logs = root / "exp_002_run_1" / "logs"
+    writer = {**identity(), "host": "elsewhere", "role": "attached"}
+    journal = logs / "journal-elsewhere-1-7"
+    journal.write_bytes(header() + encode_event({"t": now_ms(), "type": "open", **writer}))
+    manager = ExperimentManager(root)
+    with pytest.raises(StateError, match=r"process .* on elsewhere"):
+        manager.delete_experiment("exp_002")
+    os.utime(journal, (time.time() - 3600,) * 2)
+    assert manager.delete_experiment("exp_002").exists()

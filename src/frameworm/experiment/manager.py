@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frameworm.experiment.errors import ExperimentNotFoundError, FramewormWarning, InputError, StateError, StoreError
+from frameworm.experiment.errors import ExperimentNotFoundError, FramewormWarning, InputError
 from frameworm.experiment.keeping.keeper import Keeper
 from frameworm.experiment.model import STATUSES, SeriesKey
 from frameworm.experiment.query.index import Index
 from frameworm.experiment.query.statistician import Statistician
 from frameworm.experiment.reproduction.reproducer import Reproducer
 from frameworm.experiment.storage.folder import (
-    HIDDEN,
     experiment_folders,
     find_folder,
     id_of,
@@ -356,35 +355,19 @@ class ExperimentManager(Statistician, Keeper, Reproducer):
 
         Args:
             experiment_id: id or uid.
-            force: also one that is running.
+            force: also one that a process still writes to.
 
         Returns:
             where the folder is now; moving it back undoes the deletion.
 
         Raises:
             ExperimentNotFoundError: no experiment has this id or uid.
-            StateError: it is running.
+            StateError: a process still writes to it: its own, an attached one, or a fork.
             StoreError: the root cannot be written.
         """
-        from frameworm.experiment.query.read import ExperimentReader
+        from frameworm.experiment.keeping.trash import delete
 
-        folder = self._folder(experiment_id)
-        number = number_of(folder.name)
-        assert number is not None
-        if not force:
-            try:
-                status = ExperimentReader(folder).info.status
-            except Exception:  # what cannot be read may still be thrown away: it can be moved back
-                status = "crashed"
-            if status in ("pending", "running"):
-                raise StateError(f"{id_of(number)} is {status}: end it first, or delete it with force=True")
-        trash = self._root_dir / HIDDEN / "trash"
-        target = trash / f"{folder.name}-{time.time_ns() // 1_000_000}"
-        try:
-            trash.mkdir(parents=True, exist_ok=True)
-            folder.rename(target)
-        except OSError as error:
-            raise StoreError(f"{folder} cannot be moved to {trash}: {error}") from error
+        (target,) = delete(self._root_dir, [self._folder(experiment_id)], force=force)
         self.index.ask(lambda catalog: None)  # the catalog forgets folders that are gone
         return target
 

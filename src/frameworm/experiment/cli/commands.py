@@ -315,13 +315,13 @@ def delete(experiment_ids: Sequence[str], yes: bool, force: bool, as_json: bool)
     Example: frameworm delete exp_001 exp_002
     """
     from frameworm.experiment.cli.text import to_json
+    from frameworm.experiment.keeping.trash import check_nobody_writes
 
     store = manager()
-    store.folders_of(experiment_ids)  # says of all that are unknown at once
+    folders = store.folders_of(experiment_ids)  # says of all that are unknown at once
     doomed = [_doomed(store, one) for one in dict.fromkeys(experiment_ids)]
-    running = [one for one, info, *_ in doomed if info is not None and info.status in ("pending", "running")]
-    if running and not force:
-        raise StateError(f"{', '.join(running)}: still running; end it first, or give --force")
+    if not force:
+        check_nobody_writes(folders)
     if not yes:
         if not sys.stdin.isatty():
             raise StateError("there is no terminal to ask in; give --yes to delete without being asked")

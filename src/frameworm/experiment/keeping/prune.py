@@ -12,9 +12,8 @@ from typing import Literal
 
 from frameworm.experiment.errors import InputError, StateError, StoreError
 from frameworm.experiment.keeping.edit import edit
-from frameworm.experiment.keeping.trash import files_of, new_entry
-from frameworm.experiment.keeping.ward import is_busy
-from frameworm.experiment.query.read import ExperimentReader
+from frameworm.experiment.keeping.trash import delete, files_of, new_entry
+from frameworm.experiment.query.read import ExperimentReader, writers_at_work
 from frameworm.experiment.storage.folder import ARTIFACTS, CHECKPOINTS
 
 What = Literal["experiments", "artifacts", "checkpoints"]
@@ -83,7 +82,7 @@ def planned(folder: Path, what: What) -> Pruned | None:
     except StoreError:
         return None
     info = reader.info
-    if is_busy(reader) or info.status in ("running", "pending"):
+    if writers_at_work(folder):
         return None
     files = [(name, size) for name, size in files_of(folder) if _goes(name, what)]
     if not files:
@@ -103,10 +102,9 @@ def carry_out(root: Path, plan: Pruned, what: What) -> Pruned:
     if now is None:
         raise StateError(f"{plan.experiment_id} has changed meanwhile: it runs, or has nothing left to prune")
     try:
-        target = new_entry(root, plan.folder.name)
         if not PARTS[what]:
-            plan.folder.rename(target)
-            return replace(now, moved_to=target)
+            return replace(now, moved_to=delete(root, [plan.folder])[0])
+        target = new_entry(root, plan.folder.name)
         names = [name for name, _ in files_of(plan.folder) if _goes(name, what)]
         # Recorded first: a file that is there though its record is gone does no harm, the other way round it does.
         edit(plan.folder, {"type": "artifacts_removed", "paths": names})

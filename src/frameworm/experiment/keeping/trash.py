@@ -10,13 +10,14 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from frameworm.experiment.errors import ExperimentError, ExperimentNotFoundError, StateError, StoreError
 from frameworm.experiment.keeping.edit import edit
 from frameworm.experiment.paths import place_inside
+from frameworm.experiment.query.read import writers_at_work
 from frameworm.experiment.storage.blobs import BLOBS, sweep
 from frameworm.experiment.storage.folder import (
     HIDDEN,
@@ -72,6 +73,49 @@ def entries(root: Path, experiment_id: str | None = None) -> list[TrashEntry]:
         matches = [(path, m) for path, m in matches if id_of(number_of(m["folder"]) or 0) == experiment_id]
     found = [_entry(path, match) for path, match in matches]
     return sorted(found, key=lambda entry: (-entry.deleted_ms, entry.path.name))
+
+
+def check_nobody_writes(folders: Iterable[Path]) -> None:
+    """See that no process writes to any of these experiments: owner, attached rank or fork, whatever the status.
+
+    Raises:
+        StateError: one does; names all such experiments, and a process of each.
+    """
+    busy = []
+    for folder in folders:
+        if writers := writers_at_work(folder):
+            first = writers[0]
+            more = f" and {len(writers) - 1} more" if len(writers) > 1 else ""
+            who = f"process {first.get('pid')} on {first.get('host')}{more}"
+            busy.append(f"{id_of(number_of(folder.name) or 0)} is still written to by {who}")
+    if busy:
+        raise StateError(f"{'; '.join(busy[:8])}: end it first, or delete it with force=True (--force)")
+
+
+def delete(root: Path, folders: Sequence[Path], *, force: bool = False) -> list[Path]:
+    """Move experiments to the trash, all or none of them.
+
+    Args:
+        root: the root.
+        folders: theirs.
+        force: also those that are written to.
+
+    Returns:
+        where they are now.
+
+    Raises:
+        StateError: a process writes to one of them.
+        StoreError: the root cannot be written; those before the one it names were moved.
+    """
+    if not force:
+        check_nobody_writes(folders)
+    moved = []
+    for folder in folders:
+        try:
+            moved.append(folder.rename(new_entry(root, folder.name)))
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be moved to {root / HIDDEN / TRASH}: {error}") from error
+    return moved
 
 
 def new_entry(root: Path, folder: str) -> Path:
@@ -163,7 +207,7 @@ def _restore_files(entry: TrashEntry, folder: Path, names: list[str]) -> list[Pa
 
 
 def empty(root: Path, before_ms: int | None = None) -> list[TrashEntry]:
-    """Remove what is in the trash for good.
+    """Remove what is in the trash for good, but what a process still writes to: experiments deleted by force.
 
     Args:
         root: the root.
@@ -181,7 +225,7 @@ def empty(root: Path, before_ms: int | None = None) -> list[TrashEntry]:
             if path.name.startswith(EMPTYING):
                 _remove(path)
         for entry in entries(root):
-            if before_ms is None or entry.deleted_ms < before_ms:
+            if (before_ms is None or entry.deleted_ms < before_ms) and not writers_at_work(entry.path):
                 # Renamed first: what is half removed must not be offered to be restored.
                 going = entry.path.with_name(EMPTYING + entry.path.name)
                 entry.path.rename(going)

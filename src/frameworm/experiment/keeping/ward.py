@@ -11,8 +11,7 @@ from pathlib import Path
 
 from frameworm.experiment.keeping.findings import Finding, Severity
 from frameworm.experiment.keeping.merge import sync_folder
-from frameworm.experiment.query.read import ExperimentReader
-from frameworm.experiment.recording.liveness import is_alive
+from frameworm.experiment.query.read import ExperimentReader, living
 from frameworm.experiment.storage.folder import HIDDEN, LOGS
 
 DAMAGED = "damaged"
@@ -105,11 +104,8 @@ def kept_name(root: Path, stamp: str, path: Path) -> Path:
 
 def is_busy(reader: ExperimentReader) -> bool:
     """Whether somebody may still write to an experiment: the one who records it, another process, an editor."""
-    now = time.time_ns() // 1_000_000
-    return reader.info.status == "running" or any(
-        not writer["closed"] and is_alive(writer, (now - writer["heartbeat_ms"]) / 1000, SILENT_ELSEWHERE_S)
-        for writer in reader.info.writers
-    )
+    info = reader.info
+    return info.status == "running" or bool(living(info.writers, reader.exp_dir.parent, SILENT_ELSEWHERE_S))
 
 
 def is_old(path: Path) -> bool:

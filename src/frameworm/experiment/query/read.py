@@ -11,7 +11,7 @@ import heapq
 import operator
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -467,11 +467,9 @@ class ExperimentReader:
         info = fold.info(self.exp_dir, writers)
         if info.status != "running":
             return info
-        now = time.time_ns() // 1_000_000
         recording = [w for w in writers if w.get("role") != "editor"]
-        if any(not w["closed"] and w.get("host") != os.uname().nodename for w in recording):
-            now = file_clock_ms(self.exp_dir.parent / HIDDEN) or now
-        alive = any(not w["closed"] and is_alive(w, (now - w["heartbeat_ms"]) / 1000) for w in recording)
+        now = _now_ms(recording, self.exp_dir.parent)
+        alive = bool(living(recording, self.exp_dir.parent))
         latest = max((w["heartbeat_ms"] for w in recording), default=info.updated_ms)
         end = now if alive else latest
         return replace(
@@ -543,6 +541,37 @@ def _in_order(sources: list[Source]) -> Iterator[tuple[Source, Event]]:
     parts = ((source, part) for source in sources for part in source.parts)
     streams = [monotonic(number, source, part) for number, (source, part) in enumerate(parts)]
     return ((source, event) for _, _, _, source, event in heapq.merge(*streams, key=lambda item: item[:3]))
+
+
+def writers_at_work(exp_dir: Path) -> list[Mapping[str, Any]]:
+    """Return who writes to an experiment: any process that has not closed its journal and lives, whatever the status.
+
+    On another machine a process lives while its heartbeat is fresh.
+    """
+    return living(
+        [_writer(part) for source in open_sources(exp_dir / LOGS)[0] for part in source.parts], exp_dir.parent
+    )
+
+
+def living(writers: Iterable[Mapping[str, Any]], root: Path, silent_s: float = 60.0) -> list[Mapping[str, Any]]:
+    """Return those of the writers of an experiment in a root that have not closed their journal, and live.
+
+    Args:
+        writers: as in ``ExperimentInfo.writers``.
+        root: whose clock tells the age of a heartbeat from elsewhere.
+        silent_s: how long a writer elsewhere may be silent.
+    """
+    open_ones = [writer for writer in writers if not writer["closed"]]
+    now = _now_ms(open_ones, root)
+    return [writer for writer in open_ones if is_alive(writer, (now - writer["heartbeat_ms"]) / 1000, silent_s)]
+
+
+def _now_ms(writers: Iterable[Mapping[str, Any]], root: Path) -> int:
+    """Return the time by the clock that stamps the files of writers elsewhere, if there are any."""
+    now = time.time_ns() // 1_000_000
+    if any(not writer["closed"] and writer.get("host") != os.uname().nodename for writer in writers):
+        return file_clock_ms(root / HIDDEN) or now
+    return now
 
 
 def _writer(part: WriterPart) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from frameworm.experiment.errors import InputError, StateError, StoreError
+from frameworm.experiment.errors import InputError
 from frameworm.experiment.server.delivery import Json
 from frameworm.experiment.server.parameters import Ids
 from frameworm.experiment.server.store import Opened
@@ -69,30 +69,14 @@ def edit(store: Opened, change: Edit) -> Json:
 
 @router.post("/experiments/delete")
 def delete(store: Opened, what: Deletion) -> Json:
-    """Move experiments to the trash: `{deleted: [ids]}`; all or, if one of them runs, none."""
-    from frameworm.experiment.keeping.trash import new_entry
-    from frameworm.experiment.query.read import ExperimentReader
+    """Move experiments to the trash: `{deleted: [ids]}`; all or, if a process writes to one of them, none."""
+    from frameworm.experiment.keeping.trash import delete as move
     from frameworm.experiment.storage.folder import id_of, number_of
 
     store.check_writable()
     folders = store.folders_of(what.ids)
     ids = [id_of(number_of(folder.name) or 0) for folder in folders]
-    if not what.force:
-        running = []
-        for folder, one in zip(folders, ids, strict=True):
-            try:
-                status = ExperimentReader(folder).info.status
-            except Exception:  # what cannot be read may still be thrown away: it can be brought back
-                continue
-            if status in ("pending", "running"):
-                running.append(one)
-        if running:
-            raise StateError(f"{', '.join(running[:8])} running: end them first, or delete them with force")
-    try:
-        for folder in folders:
-            folder.rename(new_entry(store.root, folder.name))
-    except OSError as error:
-        raise StoreError(f"{folder} cannot be moved to the trash: {error}") from error
+    move(store.root, folders, force=what.force)
     store.ask(lambda catalog: None)  # the catalog forgets them
     return Json({"deleted": ids})
 
