@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from frameworm.experiment.errors import FramewormWarning
-from frameworm.experiment.recording.console import ConsoleCapture, _Lines
+from frameworm.experiment.recording.console import ConsoleCapture
 
 TOKEN = "ghp_" + "a1B2c3D4e5" * 3 + "f6G7h8"
 
@@ -34,68 +34,6 @@ def captured(path: Path) -> Iterator[ConsoleCapture]:
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "console.log"
-
-
-# What is left standing of one stream: every way of cutting the text must give the same lines.
-@pytest.mark.parametrize(
-    ("text", "lines"),
-    [
-        ("a\nb\n", ["a", "b"]),
-        ("a\n\n\nb", ["a", "", "", "b"]),
-        ("windows\r\nline\r\n", ["windows", "line"]),
-        ("\r 0%|   |\r 50%|#  |\r100%|## |\nafter\n", ["100%|## |", "after"]),
-        ("working\rdone\n", ["done"]),
-        ("\rbar 1\rbar 2\r          \rafter\n", ["after"]),
-        ("\rbar 1\rbar 2\r          \r\n", [""]),
-        ("\x1b[31mred\x1b[0m\n", ["\x1b[31mred\x1b[0m"]),
-        ("\x1b[?25l\r\x1b[2Kbar 1\r\x1b[2Kbar 2\n\x1b[?25h", ["bar 2"]),
-        ("a\x1b[K\n", ["a"]),
-        ("unfinished", ["unfinished"]),
-        ("bar\rbar 2\r", ["bar 2"]),
-    ],
-)
-def test_lines_left_standing(text: str, lines: list[str]) -> None:
-    whole = _Lines()
-    assert whole.feed(text) + whole.finish() == lines
-    if "\x1b" not in text:
-        pieces = _Lines()
-        assert [line for character in text for line in pieces.feed(character)] + pieces.finish() == lines
-
-
-def nested_bars(lines: _Lines) -> list[str]:
-    """Write as tqdm does for an inner bar below an outer one."""
-    out = lines.feed("start\n")
-    for epoch in range(3):
-        out += lines.feed(f"\r epoch {epoch}")
-        for step in range(50):
-            out += lines.feed("\n") + lines.feed(f"\r step {epoch}.{step}") + lines.feed("\x1b[A")
-    return out + lines.feed("\n\n")
-
-
-def test_bars_below_one_another_are_kept_once_redrawn() -> None:
-    lines = _Lines()
-    out = nested_bars(lines) + lines.finish()
-    assert out[0] == "start"
-    assert out[-2:] == [" epoch 2", " step 2.49"]
-    assert len(out) <= 4
-
-
-def test_a_live_display_of_several_rows() -> None:
-    lines = _Lines()
-    out = lines.feed("row a 0\nrow b 0")
-    for i in range(1, 100):
-        out += lines.feed(f"\r\x1b[2K\x1b[1A\x1b[2Krow a {i}\nrow b {i}")
-    out += lines.feed("\nafter\n") + lines.finish()
-    assert out == ["row a 0", "row a 99", "row b 99", "after"]
-
-
-def test_lines_are_no_longer_held_back_when_the_bars_have_gone() -> None:
-    lines = _Lines()
-    nested_bars(lines)
-    lines.feed("one\ntwo\n")
-    settled = "".join(lines.settle() for _ in range(12))
-    assert "two\n" in settled
-    assert lines.feed("three\n") == ["three"]
 
 
 def test_stdout_and_stderr_are_copied_and_passed_on(log: Path, capsys: pytest.CaptureFixture[str]) -> None:

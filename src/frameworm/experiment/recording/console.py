@@ -4,15 +4,13 @@ The ``write`` of the very objects ``sys.stdout`` and ``sys.stderr`` is wrapped, 
 ``isatty``, ``fileno``, ``buffer`` and identity stay what they are, and logging handlers that were made before
 the experiment are heard too. Bytes written to ``sys.stdout.buffer`` or by C code are not seen.
 
-The file holds lines as they would be left standing in a terminal: of a progress bar that is drawn over and over
-(``\r``, cursor up) its last state. Colours are kept, other terminal codes are not, secrets are masked.
+The file holds lines as they would be left standing in a terminal, see ``terminal``; secrets are masked.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import threading
 import warnings
@@ -21,12 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from frameworm.experiment.errors import FramewormWarning
+from frameworm.experiment.recording.terminal import Lines
 from frameworm.experiment.secrets import mask_text
 
-_CURSOR = re.compile(r"(\n|\x1b\[\d*[AF]|\x1b\[2K)")
-_NO_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-ln-~]")
-_MAX_REACH = 64
-_QUIET_SETTLES = 10
 _MAX_PIECES = 100
 
 
@@ -50,7 +45,7 @@ class ConsoleCapture:
         """Forget what is under way; a forked child must not write again what its parent has begun."""
         self._lock = threading.Lock()
         self._queue: deque[tuple[int, str]] = deque()
-        self._lines = (_Lines(), _Lines())
+        self._lines = (Lines(), Lines())
         self._unfinished: int | None = None  # whose unfinished line is the last in the file
 
     def start(self) -> None:
@@ -194,105 +189,3 @@ class _Tap:
             self.stream.write = below.original
         else:
             del self.stream.write
-
-
-class _Lines:
-    r"""Turns the text written to one stream into the lines that would be left standing in a terminal.
-
-    ``_rows`` are the rows that may still change: the one with the cursor, and those that the cursor has been seen
-    to go back to (``_reach``). A row ending in ``\r`` has the cursor at its first column.
-    """
-
-    def __init__(self) -> None:
-        self._rows = [""]
-        self._row = 0
-        self._reach = 0
-        self._settles = 0
-        self._redrawn = False
-        self._before = ""
-
-    def feed(self, text: str) -> list[str]:
-        """Take text, return the lines it has finished."""
-        if len(self._rows) == 1 and "\r" not in text and "\x1b" not in text:
-            if "\n" not in text:
-                self._rows[0] = self._put(self._rows[0], text)
-                return []
-            first, *lines = text.split("\n")
-            lines.insert(0, self._put(self._rows[0], first))
-            self._rows[0] = lines.pop()
-            self._redrawn = False
-            lines[0] = _final(lines[0])
-            return lines
-        for token in _CURSOR.split(text):
-            if token == "\n":
-                self._row += 1
-                if self._row == len(self._rows):
-                    self._rows.append("")
-                else:
-                    self._to_first_column()
-            elif token.startswith("\x1b[") and token[-1] in "AF" and _CURSOR.fullmatch(token):
-                self._up(min(int(token[2:-1] or 1), _MAX_REACH), token[-1] == "F")
-            elif token == "\x1b[2K":
-                self._rows[self._row] = ""
-            elif token:
-                self._rows[self._row] = self._put(self._rows[self._row], token)
-        return self._emit()
-
-    def settle(self) -> str:
-        """Return what has stood unfinished since the last call, ready to be written; "" if nothing."""
-        self._settles += 1
-        if self._reach and self._settles >= _QUIET_SETTLES:
-            self._reach = 0
-            if lines := self._emit():
-                return "\n".join(lines) + "\n"
-        row = self._rows[0]
-        if len(self._rows) > 1 or self._redrawn or row != self._before:
-            self._before = row
-            return ""
-        self._rows[0] = self._before = ""
-        return row
-
-    def finish(self) -> list[str]:
-        """Return all that is left."""
-        lines = [_final(row) for row in self._rows]
-        self._rows, self._row = [""], 0
-        while lines and not lines[-1]:
-            lines.pop()
-        return lines
-
-    def _put(self, row: str, text: str) -> str:
-        row += text
-        if "\r" not in row:
-            return row
-        self._redrawn = True
-        drawn = row.rstrip("\r")
-        return drawn[drawn.rfind("\r") + 1 :] + ("\r" if row.endswith("\r") else "")
-
-    def _to_first_column(self) -> None:
-        self._rows[self._row] = self._rows[self._row].rstrip("\r") + "\r"
-
-    def _up(self, count: int, to_first_column: bool) -> None:
-        self._reach = max(self._reach, count)
-        self._settles = 0
-        at_first_column = to_first_column or self._rows[self._row][-1:] in ("", "\r")
-        missing = max(0, count - self._row)
-        self._rows[:0] = [""] * missing
-        self._row += missing - count
-        if at_first_column:
-            self._to_first_column()
-
-    def _emit(self) -> list[str]:
-        count = max(0, min(len(self._rows) - 1 - self._reach, self._row))
-        lines = [_final(row) for row in self._rows[:count]]
-        del self._rows[:count]
-        self._row -= count
-        if count:
-            self._redrawn = False
-        return lines
-
-
-def _final(row: str) -> str:
-    if "\x1b" in row:
-        row = _NO_COLOUR.sub("", row)
-    row = row.rstrip("\r")
-    return "" if row.isspace() else row
