@@ -25,8 +25,9 @@ from .conftest import Project
 
 
 def test_an_experiment_is_reproduced_where_neither_its_repository_nor_its_data_are(
-    project: Project, tmp_path: Path
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PYTHONPATH", project.environment()["PYTHONPATH"])
     project.run()
     bundle = tmp_path / "bundle.zip"
     done = project.manager.export("exp_001", bundle, data=True)
@@ -42,7 +43,7 @@ def test_an_experiment_is_reproduced_where_neither_its_repository_nor_its_data_a
     rows = {row["experiment_id"]: row["name"] for row in project.manager.list_rows()}
     assert rows == {"exp_001": "first here", "exp_002": "walk"}
     assert project.manager.get_metric_history("exp_002", "weight").shape[0] == 20
-    found = project.manager.reproduce("exp_002", strict=True)
+    found = project.manager.reproduce("exp_002", strict=True, trust=True)
     assert found.verdict == "bit-identical over 24 points of 2 series"
     assert (found.experiment_id, found.reproduction_id) == ("exp_002", "exp_003")
     assert project.manager.doctor().healthy
@@ -147,7 +148,10 @@ def weights(project: Project, experiment_id: str) -> list[tuple[int, float]]:
     return list(zip(points.steps.tolist(), points.values.tolist(), strict=True))
 
 
-def test_a_fork_brings_the_whole_line_and_is_reproduced_where_ids_are_others(project: Project, tmp_path: Path) -> None:
+def test_a_fork_brings_the_whole_line_and_is_reproduced_where_ids_are_others(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", project.environment()["PYTHONPATH"])
     forks(project)
     line = weights(project, "exp_003")
     assert [step for step, _ in line] == list(range(15))
@@ -170,7 +174,7 @@ def test_a_fork_brings_the_whole_line_and_is_reproduced_where_ids_are_others(pro
         ("exp_004", "bit-identical over 3 points of 1 series"),  # its program names exp_001, which is another one here
         ("exp_005", "bit-identical over 3 points of 1 series"),
     ]:
-        found = project.manager.reproduce(experiment_id, strict=True)
+        found = project.manager.reproduce(experiment_id, strict=True, trust=True)
         assert (found.outcome, found.verdict) == ("identical", verdict)
     assert weights(project, found.reproduction_id) == line
     assert project.manager.doctor().healthy

@@ -125,14 +125,17 @@ def test_another_value_in_the_config(recorded: Project) -> None:
     assert found.verdict.endswith("0 of 2 series identical")
 
 
-def test_another_line_of_code(recorded: Project) -> None:
+def test_another_line_of_code(recorded: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", recorded.environment()["PYTHONPATH"])
     stored = recorded.stored("exp_001") / "provenance" / "code" / "helper.py"
     stored.unlink()
     stored.write_text(HELPER.replace("point - weight", "point - weight * 1.01"))
     try:
-        found = recorded.manager.reproduce("exp_001")
+        with pytest.raises(ReproductionError, match="was not recorded here by you"):
+            recorded.manager.reproduce("exp_001")
+        found = recorded.manager.reproduce("exp_001", trust=True)
         with pytest.raises(ReproductionError, match=r"not proved to be what ran: helper\.py is not what was recorded"):
-            recorded.manager.reproduce("exp_001", strict=True)
+            recorded.manager.reproduce("exp_001", strict=True, trust=True)
     finally:
         stored.write_text(HELPER)
     assert found.outcome == "differs"
@@ -528,6 +531,7 @@ def test_a_signal_while_packages_are_installed_leaves_nothing(project: Project, 
             project,
             scratch,
             "--venv",
+            "--trust",  # the list of packages is not as it was recorded
             XDG_CACHE_HOME=str(tmp_path / "cache"),
             PIP_INDEX_URL=f"http://127.0.0.1:{index.getsockname()[1]}/simple",
             PIP_CONFIG_FILE=os.devnull,
@@ -560,14 +564,15 @@ def alive(process: int) -> bool:
         return False
 
 
-def test_what_is_kept_is_named_when_it_ends_early(project: Project) -> None:
+def test_what_is_kept_is_named_when_it_ends_early(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", project.environment()["PYTHONPATH"])
     (project.folder / "train.py").write_text("import sys\n" + (project.folder / "train.py").read_text())
     project.run()
     stored = project.stored("exp_001") / "provenance" / "code" / "helper.py"
     stored.write_text("raise SystemExit(3)\n")
     with pytest.warns(FramewormWarning, match="kept: ") as caught:
         with pytest.raises(ReproductionError, match="exit code 3"):
-            project.manager.reproduce("exp_001", keep=True)
+            project.manager.reproduce("exp_001", keep=True, trust=True)
     kept = Path(str(caught[0].message).removeprefix("kept: "))
     assert (kept / "files" / project.folder.relative_to("/") / "helper.py").read_text() == "raise SystemExit(3)\n"
     shutil.rmtree(kept)

@@ -162,7 +162,8 @@ class Session:
             self._capture.abandon()
         elif self._capture is not None:
             self._capture.finish(self._exp_dir)
-            if self._state == "running":  # else the end is waiting, and writes it itself
+            if self._state == "running":  # else the end is waiting, and does both itself
+                guard(self._sign, "signing the record")
                 guard(self._refresh_metadata, "writing metadata.json")
 
     def _log_system(self, sampler: SystemSampler) -> None:
@@ -216,6 +217,13 @@ class Session:
     def _complete_capture(self) -> None:
         if self._capture is not None:
             self._capture.complete(self._exp_dir, {dataset["path"] for dataset in self.info.datasets})
+            self._sign()
+
+    def _sign(self) -> None:
+        """Sign what would be run again, as far as it is known by now."""
+        from frameworm.experiment.provenance.signature import sign
+
+        sign(self._exp_dir, self._fold.info(self._exp_dir))
 
     def _settle(self) -> None:
         """Seal what nobody writes any more; refresh the snapshot and the catalog."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from frameworm.experiment.cli.tables import Screen
     from frameworm.experiment.reproduction.report import Prepared, Reproduction
     from frameworm.experiment.reproduction.run import Watcher
+    from frameworm.experiment.reproduction.trust import Foreign
 
 _MARKS = {"same": ("✓", "green"), "differs": ("✗", "red"), "unknown": ("?", "yellow")}
 _DIFFERENCES_SHOWN = 10
@@ -43,6 +44,7 @@ _COULD_NOT = 2
 @click.option(
     "--share-large", is_flag=True, help="Use what is too large to be copied (1 GiB) where it lies; it could be changed."
 )
+@click.option("--trust", is_flag=True, help="Run it though it was not recorded here by you, such as an import.")
 @click.option("--keep", is_flag=True, help="Do not remove the laid-out folder.")
 @click.option("--output", is_flag=True, help="Show what the program prints.")
 @json_option
@@ -55,6 +57,7 @@ def reproduce(
     project: str | None,
     links: Sequence[str],
     share_large: bool,
+    trust: bool,
     keep: bool,
     output: bool,
     as_json: bool,
@@ -65,6 +68,9 @@ def reproduce(
     variables and random generators are set as recorded. Then the recorded command is executed as a new experiment.
 
     --verify also refuses to run if the code cannot be proved to be what ran.
+
+    What was not recorded here by you, such as an import, is shown and asked about first; without a terminal it is
+    refused unless --trust is given.
 
     Example: frameworm reproduce exp_001 --verify
     """
@@ -80,6 +86,7 @@ def reproduce(
                 project=project,
                 links=links,
                 share_large=share_large,
+                trust=trust,
                 strict=verify,
                 keep=keep,
                 watcher=watcher,
@@ -110,6 +117,15 @@ def _watcher(stack: ExitStack, output: bool) -> Watcher:
     class Shown(Watcher):
         def __init__(self) -> None:
             self._advance: Any = None
+
+        def trusts(self, foreign: Foreign) -> bool:
+            if not (sys.stdin.isatty() and sys.stderr.isatty()):
+                return False
+            text = f"{foreign.experiment_id} {inert(foreign.name)} was not recorded here by you. It would run"
+            click.echo(text, err=True)
+            for label, shown in foreign.lines():
+                click.echo(f"  {label:<10} {inert(shown)}", err=True)
+            return click.confirm("Run it?", err=True)
 
         def installing(self, packages: int, folder: Path) -> None:
             click.echo(

@@ -20,6 +20,7 @@ from typing import IO, Any
 from frameworm.experiment.errors import ReproductionError, StateError, StoreError
 from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.provenance.data import fingerprint
+from frameworm.experiment.provenance.signature import SIGNATURE
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.reproduction.inputs import data_name
 from frameworm.experiment.reproduction.layout import GIT
@@ -138,7 +139,9 @@ def _files(exp_dir: Path, artifacts: bool, left_out: list[str]) -> Iterator[tupl
             continue
         for name in sorted([*names, *(one for one in folders if Path(place, one).is_symlink())]):
             path = inner / name
-            if name.startswith((TEMPORARY, ".")):
+            if name.startswith((TEMPORARY, ".")) or path == Path(
+                PROVENANCE, SIGNATURE
+            ):  # that is of use to nobody else
                 continue
             if not stat.S_ISREG(Path(place, name).lstat().st_mode):
                 left_out.append(f"{path} is a link or a special file")

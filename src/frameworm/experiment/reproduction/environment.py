@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from frameworm.experiment.query.changes import Change, changes
 from frameworm.experiment.query.relevance import weigh_package
 from frameworm.experiment.query.wording import arrow, short, version_text
 from frameworm.experiment.reproduction.layout import Layout
+from frameworm.experiment.reproduction.trust import allowed_variables, may_be_set
 from frameworm.experiment.secrets import MASK
 
 _KEPT = frozenset(("VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"))
@@ -27,6 +29,7 @@ import json, sys
 from frameworm.experiment.provenance.environment import capture_quick, capture_slow
 json.dump({**capture_quick(), **capture_slow(), "path": sys.path}, sys.stdout)
 """
+_ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 _PROBE_TIMEOUT_S = 120
 _MANY = 8
 
@@ -50,21 +53,25 @@ class Surroundings:
     stdin: Path | None = None
 
 
-def surround(info: ExperimentInfo, layout: Layout, python: str = sys.executable) -> Surroundings:
+def surround(info: ExperimentInfo, layout: Layout, python: str = sys.executable, *, own: bool = True) -> Surroundings:
     """Set the variables as they were recorded, and say what is not as it was.
 
     Args:
         info: what is recorded.
         layout: where the code is; takes the remarks.
         python: the interpreter to run.
+        own: whether this user recorded it; of a stranger's variables only some are set.
 
     Raises:
         ReproductionError: the interpreter cannot import this package, or the file that was read as standard input is
             gone.
     """
     recorded = info.environment
-    here = Surroundings(python, _variables(recorded.get("variables") or {}, layout))
-    here.umask = int(recorded["umask"], 8) if recorded.get("umask") else None
+    here = Surroundings(python, _variables(recorded.get("variables") or {}, layout, own=own))
+    here.umask = int(recorded["umask"], 8) if own and recorded.get("umask") else None
+    # Our own folders that are imported from, and caches, must not come to hold what the program compiles.
+    if here.variables.setdefault("PYTHONDONTWRITEBYTECODE", "1") == "1":
+        here.made.add("PYTHONDONTWRITEBYTECODE")
     here.stdin = _stdin(info, layout)
     _set_time_zone(recorded, here)
     present = _probe(here, layout.folder)
@@ -75,14 +82,21 @@ def surround(info: ExperimentInfo, layout: Layout, python: str = sys.executable)
     return here
 
 
-def _variables(recorded: Mapping[str, str], layout: Layout) -> dict[str, str]:
+def _variables(recorded: Mapping[str, str], layout: Layout, *, own: bool) -> dict[str, str]:
     """Return our variables, with those of the list replaced by the recorded ones."""
-    kept = {name: value for name, value in os.environ.items() if name in _KEPT or not is_recorded(name)}
-    for name, value in recorded.items():
+    taken = dict(recorded) if own else allowed_variables(recorded)
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _KEPT or not (is_recorded(name) if own else may_be_set(name))
+    }
+    for name, value in taken.items():
         if MASK in value:
             layout.say("environment", "unknown", f"{name} held a secret, which was not recorded; it is not set", name)
         elif name not in _KEPT:
             kept[name] = layout.translate(value)
+    if not_set := sorted(recorded.keys() - taken.keys() - _KEPT):
+        layout.say("environment", "unknown", f"not set, as the record is not yours: {', '.join(not_set)}", "variables")
     return kept
 
 
@@ -102,7 +116,7 @@ def _stdin(info: ExperimentInfo, layout: Layout) -> Path | None:
 
 def _set_time_zone(recorded: Mapping[str, Any], here: Surroundings) -> None:
     zone = recorded.get("time_zone")
-    if zone and "TZ" not in here.variables and Path("/usr/share/zoneinfo", zone).is_file():
+    if zone and _ZONE.fullmatch(zone) and "TZ" not in here.variables and Path("/usr/share/zoneinfo", zone).is_file():
         here.variables["TZ"] = zone
         here.made.add("TZ")
 
@@ -148,7 +162,9 @@ def _find_laid_out_packages(
 
     Otherwise it would import the files as they are today.
     """
-    folders = [Path(entry) for entry in present["path"] if entry]
+    folders = [Path(os.path.normpath(entry)) for entry in present["path"] if entry]
+    code = str((recorded.get("variables") or {}).get("PYTHONPATH", "")).split(os.pathsep)
+    folders += [Path(os.path.normpath(entry)) for entry in code if os.path.isabs(entry)]
     for environment in (recorded, present):
         for source in (environment.get("package_sources") or {}).values():
             if source.get("editable"):

@@ -198,7 +198,10 @@ class Repository:
             GitError: they do not fit the commit.
         """
         # No objects are written, as with --index: git would renew the time of one that is among the borrowed.
-        self.run("apply", "--intent-to-add", "--whitespace=nowarn", "-", given=patch)
+        self.run("apply", "--whitespace=nowarn", "-", given=patch)
+        if added := self.run("ls-files", "-z", "--others"):
+            pathspec = ("--pathspec-from-file=-", "--pathspec-file-nul")
+            self.run("--literal-pathspecs", "add", "--intent-to-add", "--force", *pathspec, given=added)
 
     def exclude(self, paths: list[str]) -> None:
         """Have git ignore files."""

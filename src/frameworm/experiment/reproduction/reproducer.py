@@ -38,6 +38,7 @@ class Reproducer(ABC):
         project: str | os.PathLike[str] | None = None,
         links: Iterable[str] = (),
         share_large: bool = False,
+        trust: bool = False,
         strict: bool = False,
         keep: bool = False,
         watcher: Watcher | None = None,
@@ -58,6 +59,8 @@ class Reproducer(ABC):
             links: paths in the project that were not recorded, to be lent to the program as they are today.
             share_large: let the program use what is too large to be copied (1 GiB in all) where it lies, so that it
                 could change it; else that is an error.
+            trust: run it also if this user did not record it here: if it was imported, copied from somebody else, or
+                changed. Of the recorded variables only those of an allow-list are set then.
             strict: refuse if the code cannot be proved to be what ran.
             keep: do not remove the folder in the end.
             watcher: told how it goes.
@@ -68,7 +71,8 @@ class Reproducer(ABC):
         Raises:
             ExperimentNotFoundError: no experiment has this id or uid; suggests the nearest.
             StateError: it is running.
-            ReproductionError: it cannot be laid out or run; says what is missing.
+            ReproductionError: it cannot be laid out or run; says what is missing. Or it is not this user's own, and
+                was not trusted; says what it would run.
         """
         from frameworm.experiment.reproduction.run import reproduce
 
@@ -81,6 +85,7 @@ class Reproducer(ABC):
             project=None if project is None else Path(project),
             links=tuple(links),
             share_large=share_large,
+            trust=trust,
             strict=strict,
             keep=keep,
             watcher=watcher,

@@ -26,6 +26,7 @@ from frameworm.experiment.reproduction.environment import Surroundings, surround
 from frameworm.experiment.reproduction.inputs import check_inputs
 from frameworm.experiment.reproduction.layout import Layout, lay_out
 from frameworm.experiment.reproduction.report import Prepared, Reproduction
+from frameworm.experiment.reproduction.trust import Foreign, foreign
 from frameworm.experiment.storage.folder import PROVENANCE, experiment_folders, id_here
 
 _POLL_S = 0.1
@@ -35,7 +36,11 @@ _SEED = re.compile(r"(^|[._-])seeds?$", re.IGNORECASE)
 
 
 class Watcher:
-    """Told how a reproduction goes; this one does nothing with it."""
+    """Told how a reproduction goes; this one does nothing with it, and trusts nobody."""
+
+    def trusts(self, foreign: Foreign) -> bool:
+        """Whether to run an experiment that this user did not record; asked unless that was said already."""
+        return False
 
     def installing(self, packages: int, folder: Path) -> None:
         """A virtual environment is being made, which may take minutes."""
@@ -59,6 +64,7 @@ def reproduce(
     project: Path | None = None,
     links: Sequence[str] = (),
     share_large: bool = False,
+    trust: bool = False,
     strict: bool = False,
     keep: bool = False,
     watcher: Watcher | None = None,
@@ -71,6 +77,9 @@ def reproduce(
     if original.info.status in ("running", "pending"):
         raise StateError(f"{label} is {original.info.status}; it can be reproduced when it has ended")
     command = recorded_command(original.info)
+    stranger = foreign(original.info, exp_dir, label)
+    if stranger is not None and not trust and not watcher.trusts(stranger):
+        raise ReproductionError(stranger.refusal())
     others = _others(original.info, label, folder_of)
     with ended_by_signals(), _folder(label, keep) as folder:
         layout = lay_out(original.info, exp_dir, folder, project=project, share=share_large)
@@ -85,7 +94,7 @@ def reproduce(
             from frameworm.experiment.reproduction.venv import make_venv
 
             python = make_venv(original.info, exp_dir, layout, watcher.installing)
-        here = surround(original.info, layout, python)
+        here = surround(original.info, layout, python, own=stranger is None)
         words = command_here(command, python, settings, layout)
         cwd = find_cwd(command, original.info.code.get("script"), layout)
         plan = _plan(original.info, exp_dir, label, folder, settings, others)

@@ -18,10 +18,11 @@ from typing import Any
 from frameworm.experiment.errors import BundleError, ExperimentError, StateError, StoreError, UnsafePathError
 from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.paths import parts_of, place_inside
+from frameworm.experiment.provenance.signature import SIGNATURE
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.records import Flag, Integer, ListOf, Record, Text, Texts, optional
 from frameworm.experiment.reproduction.bundle import ANCESTORS, FOLDER, FORMAT, MANIFEST, VERSION
-from frameworm.experiment.storage.folder import HIDDEN, create_folder, id_here, read_metadata
+from frameworm.experiment.storage.folder import HIDDEN, PROVENANCE, create_folder, id_here, read_metadata
 
 _PIECE = 1 << 20
 _MANIFEST_LIMIT_BYTES = 256 << 20
@@ -125,7 +126,8 @@ def import_bundle(root_dir: Path, path: Path, folder_of: Callable[[str], Path | 
 
 
 def _take_in(root_dir: Path, name: str, made: Path) -> tuple[str, Path]:
-    """Make an experiment of a folder that was checked."""
+    """Make an experiment of a folder that was checked; whatever it says, it was not recorded here."""
+    (made / PROVENANCE / SIGNATURE).unlink(missing_ok=True)
 
     def fill(_: str, folder: Path) -> None:
         for part in made.iterdir():

@@ -44,6 +44,8 @@ def make_venv(
     except OSError as error:
         raise ReproductionError(f"the list of packages of {info.experiment_id} cannot be read: {error}") from error
     wanted = [line for line in lines if line and not line.startswith("#") and not _is_own(line)]
+    if options := [line for line in wanted if line.startswith("-")]:
+        raise ReproductionError(f"the list of packages of {info.experiment_id} gives pip an option: {options[0]:.80}")
     python = _python(info)
     version = subprocess.run([python, "-V"], capture_output=True, text=True, check=True).stdout.strip()
     paths = _editable_paths(info, layout)
