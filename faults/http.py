@@ -25,7 +25,7 @@ from frameworm.experiment import Experiment
 
 SOURCE = Path(__file__).parents[1] / "src"
 API = "/api/v1"
-_SILENCE_S = 0.5
+_SILENCE_S = 0.3
 
 
 class Server(NamedTuple):
@@ -64,15 +64,15 @@ class Server(NamedTuple):
         return int(found[1]) if found else 0, body
 
 
-@contextlib.contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """Show a small root with a little of everything."""
-    root = folder / "experiments"
+def record(folder: Path) -> None:
+    """Record a root with a little of everything."""
     (folder / "a.csv").write_text("a,b\n1,2\n")
     (folder / "large").write_bytes(bytes(16 << 20))
     for name in ("one", "two"):
         config = {"lr": 0.1, "deep": {"er": "text"}}
-        with Experiment(name=name, config=config, tags=["t"], root_dir=root, system_metrics_s=0) as exp:
+        with Experiment(
+            name=name, config=config, tags=["t"], root_dir=folder / "experiments", system_metrics_s=0
+        ) as exp:
             print("told")
             for step in range(5):
                 exp.log_metric("loss", 1.0 / (step + 1), step=step)
@@ -80,11 +80,23 @@ def serving(folder: Path) -> Iterator[Server]:
             exp.log_artifact(folder / "large")
             exp.log_text("text", "words", step=0)
             exp.log_table("table", [[1, "x"]], columns=["a", "b"], step=0)
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """Record a root and show it."""
+    code = "import sys; from pathlib import Path; from faults.http import record; record(Path(sys.argv[1]))"
+    paths = os.pathsep.join((str(SOURCE), str(SOURCE.parent)))
+    environment = {**os.environ, "PYTHONPATH": paths, "XDG_STATE_HOME": str(folder / "state")}
+    subprocess.run([sys.executable, "-c", code, folder], env=environment, stdout=subprocess.DEVNULL, check=True)
     command = [sys.executable, "-m", "frameworm.experiment.cli", "ui", "--no-browser", "--port", "0"]
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "XDG_STATE_HOME": str(folder / "state")}
     with open(folder / "stderr", "w+") as told:
         process = subprocess.Popen(
-            [*command, "--root-dir", str(root)], stdout=subprocess.PIPE, stderr=told, text=True, env=environment
+            [*command, "--root-dir", str(folder / "experiments")],
+            stdout=subprocess.PIPE,
+            stderr=told,
+            text=True,
+            env=environment,
         )
         try:
             assert process.stdout is not None
@@ -372,7 +384,7 @@ def hostile(run: Run) -> None:
     """Row: hostile HTTP."""
     with serving(run.folder) as server:
         document = server.get("/api/openapi.json")[1]
-        requests = [(one, True) for one in handmade(server, document)][:: run.scale(7, 1)]
+        requests = [(one, True) for one in handmade(server, document)][:: run.scale(40, 1)]
         requests += [(one, False) for one in raw(server)]
 
         def trial(number: int, folder: Path) -> Found:
@@ -385,9 +397,44 @@ def hostile(run: Run) -> None:
 
         run.trials(range(len(requests)), trial)
         run.remarks.append(f"{len(requests):,} by hand")
+        _schemathesis(run, server)
         status, store = server.get(f"{API}/store")
         if (status, store["total"]) != (200, 2):
             run.failures.append(f"afterwards the server says {status} {store}")
+
+
+def _schemathesis(run: Run, server: Server) -> None:
+    """Have schemathesis make cases of the whole description, and check what is answered by all of its rules but one.
+
+    The one says that what the description allows is taken; but it cannot tell which texts are queries.
+    """
+    report = run.folder / "report.json"
+    made = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{server.port}/api/openapi.json"),
+            *("--header", f"Authorization: Bearer {server.key}", "--exclude-path", f"{API}/events", "--seed", "1"),
+            *("--checks", "all", "--exclude-checks", "positive_data_acceptance", "--continue-on-failure", "--no-color"),
+            *("--phases", "coverage,fuzzing" if run.full else "fuzzing", "--max-examples", str(run.scale(3, 400))),
+            *("--report", "json", "--report-json-path", str(report)),
+        ],
+        cwd=run.folder,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "faults.given", "PYTHONPATH": str(SOURCE.parent)},
+        capture_output=True,
+        text=True,
+    )
+    if not report.exists():
+        run.failures.append(f"schemathesis did not come to an end: {made.stdout[-1000:]}{made.stderr[-1000:]}")
+        return
+    told = json.loads(report.read_text())
+    cases, phase = told["test_cases"]["generated"], told["phases"]["fuzzing"]["status"]
+    run.injected += cases
+    run.survived += cases - told["test_cases"]["with_failures"]
+    run.failures += [f"schemathesis: {one['title']} ({one['count']}): {one['operations']}" for one in told["failures"]]
+    if not told["complete"] or phase != "success" or told["operations"]["errored"]:
+        run.failures.append(f"schemathesis: fuzzing ended with {phase}: {made.stdout[-2000:]}")
+    run.remarks.append(
+        f"{cases:,} by schemathesis over {told['operations']['tested']} operations, none answered with 5xx"
+    )
 
 
 # ------------------------------------------------------------------------------------------ slow clients
@@ -407,6 +454,7 @@ def slow_clients(run: Run) -> None:
                 60.0,
             ),
         }
+        alone = sorted(_answer_ms(server) for _ in range(asked))  # the first ones import what they need
         slow: list[tuple[socket.socket, str]] = []
         for _, kind in zip(range(many), itertools.cycle(kinds), strict=False):
             connection = held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S))
@@ -446,7 +494,8 @@ def slow_clients(run: Run) -> None:
             failure = f"a client slow in its {kind} was not cut: {cut.get(connection)}" if late else ""
             run.count(failure)
         run.remarks.append(
-            f"{asked:,} others answered meanwhile, half within {took[asked // 2]:.0f} ms, all within {took[-1]:.0f} ms"
+            f"{asked:,} others are answered, half within {took[asked // 2]:.0f} ms, all within {took[-1]:.0f} ms; "
+            f"without the slow ones within {alone[asked // 2]:.0f} and {alone[-1]:.0f} ms"
         )
         if run.full and took[-1] > 200:
             run.failures.append(f"an answer took {took[-1]:.0f} ms")

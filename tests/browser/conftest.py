@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, expect, sync_playwright
 
 from frameworm.experiment import Experiment
+from frameworm.experiment.server.access import Access
 from frameworm.experiment.storage.catalog import Catalog
 
 PROJECT = Path(__file__).parents[2]
@@ -57,12 +57,20 @@ def browser() -> Iterator[Browser]:
 
 
 class Server(NamedTuple):
-    """``frameworm ui`` that runs; whoever visits has the cookie that its link gave."""
+    """``frameworm ui`` that runs, and the link that it printed."""
 
     process: subprocess.Popen[str]
     address: str
     root: Path
-    cookie: tuple[str, str]
+    link: str
+    key_file: Path
+
+    def cookie(self) -> dict[str, Any]:
+        """Return the cookie of who was let in."""
+        port = urlsplit(self.address).port or 80
+        name, _, value = Access(self.key_file.read_bytes()).cookie(port).partition(";")[0].partition("=")
+        about = {"domain": "127.0.0.1", "path": "/", "expires": -1, "secure": False}
+        return {"name": name, "value": value, "httpOnly": True, "sameSite": "Strict", **about}
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -86,12 +94,9 @@ def start(root: Path, *options: str) -> Server:
     assert process.stdout is not None
     line = process.stdout.readline()
     assert " is shown at http://" in line, line
-    link = urlsplit(line.split(" is shown at ")[1].split()[0])
-    connection = http.client.HTTPConnection(link.netloc, timeout=PATIENCE_MS / 1000)
-    connection.request("GET", f"/?{link.query}")
-    name, _, value = connection.getresponse().headers["Set-Cookie"].partition(";")[0].partition("=")
-    connection.close()
-    return Server(process, f"http://{link.netloc}", root, (name, value))
+    link = line.split(" is shown at ")[1].split()[0]
+    key_file = Path(process.stdout.readline().split(" token in ")[1].strip())
+    return Server(process, f"http://{urlsplit(link).netloc}", root, link, key_file)
 
 
 def environment() -> dict[str, str]:
@@ -172,10 +177,6 @@ class Visit:
         self.problems: list[str] = []
         self.requests: list[str] = []
         self.allowed: list[str] = []
-        name, value = server.cookie
-        context.add_cookies(
-            [{"name": name, "value": value, "url": server.address, "httpOnly": True, "sameSite": "Strict"}]
-        )
         context.add_init_script(VIOLATIONS)
         context.on("console", self._console)
         context.on("weberror", lambda error: self.problems.append(f"error: {error.error}"))
@@ -216,7 +217,9 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
     """Visit a server with a fresh context; all that went wrong fails the test at its end."""
     visits: list[Visit] = []
 
-    def begin(server: Server, **options: Any) -> Visit:
+    def begin(server: Server, *, authenticated: bool = True, **options: Any) -> Visit:
+        if authenticated:
+            options["storage_state"] = {"cookies": [server.cookie()], "origins": []}
         settings = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce", **options}
         visits.append(Visit(browser.new_context(**settings), server))
         return visits[-1]

@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from frameworm.experiment.server.app import create_app
-from frameworm.experiment.server.security import HEADERS, POLICY, own_names
+from frameworm.experiment.server.security import _CHANGING, HEADERS, POLICY, own_names
 
 EDIT = "/api/v1/experiments/edit"
 NOTHING = {"ids": ["exp_001"]}
@@ -111,6 +111,14 @@ def test_changes_are_taken_from_our_own_page_and_from_programs(
     client: TestClient, headers: dict[str, str], status: int
 ) -> None:
     assert client.post(EDIT, json=NOTHING, headers=headers).status_code == status
+
+
+def test_no_route_changes_anything_by_another_method_than_those_that_are_guarded(client: TestClient) -> None:
+    methods = {method for route in client.app.routes for method in getattr(route, "methods", None) or ()}  # type: ignore[attr-defined]
+    methods |= {one.upper() for path in client.app.openapi()["paths"].values() for one in path}  # type: ignore[attr-defined]
+    assert methods - {"GET", "HEAD"} <= set(_CHANGING)
+    for method in ("TRACE", "QUERY", "PROPFIND", "X"):
+        assert client.request(method, "/api/v1/store").status_code == 405
 
 
 def test_every_answer_has_the_headers(client: TestClient, root: Path) -> None:

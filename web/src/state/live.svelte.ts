@@ -1,4 +1,4 @@
-import { apiUrl } from "../wire/api";
+import { ApiError, apiUrl, getJson } from "../wire/api";
 import type { Alert, Change } from "../wire/types";
 
 type ChangeHandler = (ids: string[], change: Change) => void;
@@ -11,6 +11,7 @@ const slowest = 15_000;
 class Live {
   #version: string | number | null = $state(null);
   #connected = $state(false);
+  #letIn = $state(true);
   #source: EventSource | null = null;
   #wait = quickest;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -23,6 +24,11 @@ class Live {
 
   get connected(): boolean {
     return this.#connected;
+  }
+
+  /** Whether this browser may look, as far as is known. */
+  get letIn(): boolean {
+    return this.#letIn;
   }
 
   /** Calls back with the ids of experiments that changed; returns what ends it. */
@@ -62,7 +68,7 @@ class Live {
       const { version } = JSON.parse(event.data) as { version: string | number };
       const missed = this.#version !== null && this.#version !== version;
       this.#version = version;
-      this.#connected = true;
+      this.#connected = this.#letIn = true;
       this.#wait = quickest;
       if (missed) this.#tell({ version, ids: [], removed: [], more: true });
     });
@@ -73,10 +79,19 @@ class Live {
     });
     source.addEventListener("error", () => {
       this.#connected = false;
+      if (source.readyState === EventSource.CLOSED) void this.#askWhy(); // it was refused: events do not tell why
       source.close();
       this.#timer = setTimeout(() => this.#open(), this.#wait);
       this.#wait = Math.min(this.#wait * 2, slowest);
     });
+  }
+
+  async #askWhy(): Promise<void> {
+    try {
+      await getJson("/store");
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) this.#letIn = false;
+    }
   }
 
   #tell(change: Change): void {

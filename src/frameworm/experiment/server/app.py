@@ -6,6 +6,7 @@ import contextlib
 import importlib
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -34,7 +35,7 @@ Everything that is recorded in one folder of experiments.
 Times are Unix milliseconds, UTC. NaN and the infinities are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`; null
 means that there is none. Ids look like `exp_001`. An error is `{"error": {"code", "message", "position"}}`, where
 `position` is the character of a query that is not understood. Changes are sent as `application/json`. Answers have
-an `ETag`.
+an `ETag`. Programs send `Authorization: Bearer` with the token in the file that `frameworm ui` names.
 """
 
 
@@ -65,7 +66,7 @@ def create_app(
         yield
         alerts.stop()
 
-    app = FastAPI(
+    app = _App(
         title="frameworm",
         version=__version__,
         description=_ABOUT,
@@ -76,8 +77,9 @@ def create_app(
         redirect_slashes=False,
         lifespan=running,
     )
+    app.is_open = access is None
     app.state.store, app.state.live, app.state.alerts = store, live, alerts
-    app.add_api_route(HEALTH, _health, tags=["store"])
+    app.add_api_route(HEALTH, _health, tags=["store"], openapi_extra={"security": []})
     # First: a router is worked out when it is first looked into, all of them in 0.1 s, for which no page should wait.
     app.include_router(page.router)
     for name in ROUTERS:
@@ -91,6 +93,42 @@ def create_app(
     app.add_middleware(Bodies)
     app.add_middleware(Guard, names=names, access=access)
     return app
+
+
+class _App(FastAPI):
+    """The application, whose description says how programs are let in, and what errors look like."""
+
+    is_open = False
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description; what all operations have in common is added here, as pages need none of it."""
+        document = super().openapi()
+        content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+        for operation in (one for methods in document["paths"].values() for one in methods.values()):
+            operation["responses"].pop("422", None)  # of another shape, which the library would have given it
+            operation["responses"]["4XX"] = {"description": "What is wrong with the request", "content": content}
+        document["components"]["schemas"]["Error"] = _ERROR
+        if not self.is_open:
+            document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"token": []}]
+        return document
+
+
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "position"],
+            "properties": {
+                "code": {"type": "string"},
+                "message": {"type": "string"},
+                "position": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+            },
+        }
+    },
+}
 
 
 async def _health() -> Json:

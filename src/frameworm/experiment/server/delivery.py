@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -55,10 +55,8 @@ _ANSWERS: tuple[tuple[type[ExperimentError], int, str], ...] = (
 _log = logging.getLogger(__name__)
 
 
-class Json(Response):
+class Json(JSONResponse):
     """Plain data as JSON; NaN and the infinities, which JSON has no numbers for, as text."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         """Return the bytes."""
