@@ -37,7 +37,7 @@ class ConsoleCapture:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = -1
-        self._taps: list[_Tap] = []
+        self._taps: dict[int, _Tap] = {}  # the uppermost of each stream, by its id
         self._warned = False
         self._reset()
 
@@ -59,19 +59,28 @@ class ConsoleCapture:
             return self._warn(error)
         self._reset()
         _active.add(self)
+        self.follow()
+
+    def follow(self) -> None:
+        """Tap the streams where something else has taken our place, as IPython does for each cell."""
         for index, stream in enumerate((sys.stdout, sys.stderr)):
-            if stream is not None and not (index == 1 and stream is sys.stdout):
-                try:
-                    self._taps.append(_Tap(self, index, stream))
-                except (AttributeError, TypeError) as error:
-                    self._warn(error)
+            if stream is None or (index == 1 and stream is sys.stdout):
+                continue
+            try:
+                write = stream.write
+                while isinstance(write, _Tap) and write.capture is not self:
+                    write = write.original
+                if not isinstance(write, _Tap):
+                    self._taps[id(stream)] = _Tap(self, index, stream)
+            except (AttributeError, TypeError) as error:
+                self._warn(error)
 
     def stop(self) -> None:
         """Write what is unfinished and let go of the streams. Stopping twice does nothing."""
         if self not in _active:
             return
         _active.discard(self)
-        for tap in self._taps:
+        for tap in self._taps.values():
             tap.remove()
         self._taps.clear()
         # Waits for another thread's last line; in vain if a signal handler has interrupted that write itself.
@@ -149,6 +158,28 @@ class ConsoleCapture:
 
 
 _active: set[ConsoleCapture] = set()
+_passing = threading.local()
+
+
+def is_active() -> bool:
+    """Whether anything is copied now."""
+    return bool(_active)
+
+
+def show(index: int, text: str) -> None:
+    """Copy what was shown to whoever looks, though it was written to neither stream."""
+    for capture in tuple(_active):
+        capture.take(index, text)
+
+
+def follow() -> None:
+    """Have every capture look which streams there are now, and take away what has outlived its own."""
+    for stream in (sys.stdout, sys.stderr):
+        tap = getattr(stream, "write", None)
+        if isinstance(tap, _Tap) and tap.capture not in _active:
+            tap.remove()
+    for capture in tuple(_active):
+        capture.follow()
 
 
 def _after_fork_in_child() -> None:
@@ -160,23 +191,33 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class _Tap:
-    """Stands in for the ``write`` of one stream."""
+    """Stands in for the ``write`` of one stream.
 
-    __slots__ = ("capture", "index", "original", "stream", "was_own")
+    There may be two of one capture, with somebody else's between them: what passes both is taken once.
+    """
+
+    __slots__ = ("capture", "index", "key", "original", "stream", "was_own")
 
     def __init__(self, capture: ConsoleCapture, index: int, stream: Any) -> None:
         self.capture = capture
         self.index = index
         self.stream = stream
         self.was_own = "write" in getattr(stream, "__dict__", {})
+        self.key = f"{id(capture)} {index}"
         self.original = stream.write
+        while isinstance(self.original, _Tap) and self.original.capture not in _active:
+            self.was_own, self.original = self.original.was_own, self.original.original
         stream.write = self
 
     def __call__(self, text: str) -> Any:
+        passing = _passing.__dict__
+        is_first = passing.setdefault(self.key, self) is self
         try:
             return self.original(text)
         finally:
-            self.capture.take(self.index, text)
+            if is_first:
+                passing.pop(self.key, None)
+                self.capture.take(self.index, text)
 
     def remove(self) -> None:
         """Put back what was there; if somebody has wrapped us meanwhile, stay and only pass on."""

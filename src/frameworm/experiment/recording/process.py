@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from frameworm.experiment.recording import ending
+from frameworm.experiment.recording.cells import failure_of_cells
 from frameworm.experiment.recording.ending import Beginning, Ending
 from frameworm.experiment.recording.recorder import guard
 
@@ -120,7 +121,7 @@ def _on_exit() -> None:
     if os.getpid() != _owner_pid:
         return
     for session, beginning in tuple(_sessions):
-        ends = beginning.ending()
+        ends = failure_of_cells() or beginning.ending()
         guard(lambda session=session, ends=ends: session.on_exit(ends), "ending at exit")  # type: ignore[misc]
         if isinstance(beginning.uncaught(), KeyboardInterrupt):
             # A process that this ended kills itself with SIGINT in the end, unless text was run as code meanwhile, as
