@@ -125,6 +125,13 @@ class _LeftOut(Record):
     why = Text()
 
 
+class _Notebook(Record):
+    path = Text()
+    digest = Text()
+    cells = maybe(_size())
+    masked = maybe(ListOf(Integer()))
+
+
 class _Code(Record):
     kind = maybe(Text())
     root = maybe(Text())
@@ -133,6 +140,7 @@ class _Code(Record):
     files = maybe(ListOf(_CodeFile))
     left_out = maybe(ListOf(_LeftOut))
     left_out_count = maybe(_size())
+    notebook = maybe(Mapping(_Notebook))
 
 
 class _Environment(Record):

@@ -136,6 +136,7 @@ class Session:
         if self._system_metrics_s:
             sampler = SystemSampler(self._exp_dir.parent)
             self._recorder.every(self._system_metrics_s, lambda: self._log_system(sampler))
+        self._recorder.every(1.0, self._follow_capture)
         self._recorder.every(_SNAPSHOT_INTERVAL_S, self._refresh_metadata)
         self._run(self._finish_capture)
 
@@ -165,6 +166,10 @@ class Session:
             if self._state == "running":  # else the end is waiting, and does both itself
                 guard(self._sign, "signing the record")
                 guard(self._refresh_metadata, "writing metadata.json")
+
+    def _follow_capture(self) -> None:
+        if self._capture is not None and not self._astray:
+            self._capture.follow(self._exp_dir)
 
     def _log_system(self, sampler: SystemSampler) -> None:
         sample = sampler.sample()

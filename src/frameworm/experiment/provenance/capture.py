@@ -13,7 +13,9 @@ from frameworm.experiment.provenance.code import capture_code
 from frameworm.experiment.provenance.environment import capture_quick, capture_slow, write_requirements
 from frameworm.experiment.provenance.git import GitCapture
 from frameworm.experiment.provenance.inputs import InputList
+from frameworm.experiment.provenance.notebook import run_files, store_cells, with_cells
 from frameworm.experiment.provenance.randomness import collect_states, keep_states, restore_states, seed_late_imports
+from frameworm.experiment.recording.cells import Cell, current_cells
 from frameworm.experiment.recording.process import no_fork
 from frameworm.experiment.recording.recorder import guard
 from frameworm.experiment.storage.blobs import BLOBS
@@ -55,8 +57,10 @@ class Capture:
         if random_dir is not None:
             guard(lambda: restore_states(random_dir), "restoring the random generators")
         self._states = collect_states()
-        self._kind = ""
+        self._code: dict[str, Any] = {}
         self._modules = 0
+        self._cells = current_cells()
+        self._stored_cells: tuple[Cell, ...] = ()
         event("environment", environment={**capture_quick(), "ordinal": ordinal})
         self._inputs = InputList(exp_dir.parent) if record_inputs else None
         if self._inputs is not None:
@@ -90,9 +94,27 @@ class Capture:
         self._modules = len(sys.modules)
         blobs_dir = exp_dir.parent / HIDDEN / BLOBS
         top = None if root is None else Path(root)
-        code = capture_code(provenance_dir, blobs_dir, self._cwd, root=top, untracked=self._git.untracked)
-        self._kind = code["kind"]
+        self._code = capture_code(
+            provenance_dir, blobs_dir, self._cwd, root=top, untracked=self._git.untracked, ran=self._ran()
+        )
+        self._tell_code(provenance_dir)
+
+    def _ran(self) -> list[Path] | None:
+        """Return the files that cells ran; None for a program that has no cells."""
+        return None if self._cells is None else run_files(self._cells.so_far(), self._cwd)
+
+    def _tell_code(self, provenance_dir: Path) -> None:
+        code = self._code
+        if self._cells is not None:
+            self._stored_cells = self._cells.so_far()
+            stored = store_cells(self._stored_cells, provenance_dir)
+            code = with_cells(code, stored, self._cells.starting_dir)
         self._event("code", code=code)
+
+    def follow(self, exp_dir: Path) -> None:
+        """Record the cells that began since; should the kernel die, they are there."""
+        if self._code and self._cells is not None and self._cells.so_far() != self._stored_cells:
+            guard(lambda: self._tell_code(exp_dir / PROVENANCE), "recording the cells")
 
     def _finish_environment(self, provenance_dir: Path) -> None:
         slow = capture_slow()
@@ -106,11 +128,18 @@ class Capture:
             exp_dir: where the experiment's folder is now.
             known: paths whose fingerprints are recorded already.
         """
-        if self._kind == "snapshot" and self._modules != len(sys.modules):
+        snapshot = self._code.get("kind") == "snapshot"
+        if snapshot and (self._modules != len(sys.modules) or self._cells is not None):
             blobs_dir = exp_dir.parent / HIDDEN / BLOBS
-            code = guard(lambda: capture_code(exp_dir / PROVENANCE, blobs_dir, self._cwd), "capturing the code")
+            ran = self._ran()
+            code = guard(
+                lambda: capture_code(exp_dir / PROVENANCE, blobs_dir, self._cwd, ran=ran), "capturing the code"
+            )
             if code is not None:
-                self._event("code", code=code)
+                self._code = code
+                guard(lambda: self._tell_code(exp_dir / PROVENANCE), "recording the code")
+        else:
+            self.follow(exp_dir)
         if self._inputs is not None:
             for path in (path for path in self._inputs.stop() if path not in known):
                 guard(lambda path=path: self._record_input(path), f"the fingerprint of {path}")  # type: ignore[misc]

@@ -29,7 +29,13 @@ _NO_CODE = frozenset({"__pycache__", ".git", ".ipynb_checkpoints", "node_modules
 
 
 def capture_code(
-    provenance_dir: Path, blobs_dir: Path, cwd: Path, *, root: Path | None = None, untracked: Iterable[str] = ()
+    provenance_dir: Path,
+    blobs_dir: Path,
+    cwd: Path,
+    *,
+    root: Path | None = None,
+    untracked: Iterable[str] = (),
+    ran: Iterable[Path] | None = None,
 ) -> dict[str, Any]:
     """Store the code that git does not hold and return what was stored; for a background thread.
 
@@ -39,6 +45,7 @@ def capture_code(
         cwd: folder the process was started in.
         root: top folder of the git repository around ``cwd``; None outside git.
         untracked: paths relative to ``root`` that git neither tracks nor ignores.
+        ran: real paths of files that ran without being imported, in a program that is no file but cells; else None.
 
     Returns:
         ``kind`` (``git`` or ``snapshot``), ``root``, ``cwd`` and ``script`` (relative to ``root``, absolute if outside;
@@ -47,11 +54,11 @@ def capture_code(
         ``size_bytes``, ``why``; at most 200, with ``left_out_count``).
     """
     store = blobs_dir.parent.parent
-    script = _script()
+    script = _script() if ran is None else None
     kind = "snapshot" if root is None else "git"
     if root is None:
         root = cwd if script is None or script.is_relative_to(cwd) else script.parent
-        names: Iterable[str] = _imported(root, script)
+        names: Iterable[str] = [*_imported(root, script), *_below(root, ran or ())]
     else:
         names = (name for name in untracked if not (root / name).is_relative_to(store))
     files: list[dict[str, Any]] = []
@@ -160,6 +167,11 @@ def _imported(root: Path, script: Path | None) -> Iterator[str]:
         real = None if file is None else _own_source(file)
         if real is not None and real.startswith(above):
             yield real[len(above) :]
+
+
+def _below(root: Path, files: Iterable[Path]) -> Iterator[str]:
+    top = os.path.realpath(root)
+    yield from (str(file.relative_to(top)) for file in files if file.is_relative_to(top))
 
 
 @functools.cache  # a thousand modules took 16 ms an experiment
