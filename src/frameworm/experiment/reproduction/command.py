@@ -10,9 +10,13 @@ from typing import Any
 
 from frameworm.experiment.errors import InputError, ReproductionError
 from frameworm.experiment.model import ExperimentInfo
+from frameworm.experiment.provenance.notebook import NOTEBOOK_NAME
 from frameworm.experiment.reproduction.layout import Layout
 from frameworm.experiment.secrets import MASK
+from frameworm.experiment.storage.folder import PROVENANCE
 
+RUNNER = "frameworm.experiment.reproduction.cells"
+"""The module that runs recorded cells."""
 _NOTEBOOK = re.compile(r"ipykernel|colab_kernel|jupyter")
 # Options of the interpreter that take a word of their own.
 _WITH_VALUE = ("-X", "-W", "--check-hash-based-pycs")
@@ -37,18 +41,20 @@ def parse_settings(words: list[str] | tuple[str, ...]) -> dict[str, Any]:
 
 
 def recorded_command(info: ExperimentInfo) -> list[str]:
-    """Return the recorded command line, its interpreter first.
+    """Return the recorded command line, its interpreter first; of a notebook the one that runs its cells again.
 
     Raises:
-        ReproductionError: there is none, or it cannot be run again: a prompt, a notebook, one of many ranks, a masked
-            secret.
+        ReproductionError: there is none, or it cannot be run again: a prompt of plain Python, one of many ranks, a
+            masked secret.
     """
     label = info.experiment_id
     command = info.environment.get("command")
     if not isinstance(command, list) or not command:
         raise ReproductionError(f"{label} has no record of its command line")
+    if info.code.get("notebook"):
+        return [command[0], "-m", RUNNER, str(info.path / PROVENANCE / NOTEBOOK_NAME)]
     if any(_NOTEBOOK.search(word) for word in command[1:6]):
-        raise ReproductionError(f"{label} was recorded in a notebook, whose cells are not; run it as a script once")
+        raise ReproductionError(f"{label} was recorded in a notebook, and its cells were not; run it once more")
     if len(command) == 1 and not info.environment.get("stdin"):
         raise ReproductionError(f"{label} was recorded at a prompt: what was typed is not recorded")
     world = str(info.environment.get("variables", {}).get("WORLD_SIZE", "1"))

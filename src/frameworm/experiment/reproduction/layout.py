@@ -14,6 +14,7 @@ from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.paths import absolute_of, open_inside, parts_of, place_inside
 from frameworm.experiment.provenance.code import CODE, kept_digest
 from frameworm.experiment.provenance.git import PATCH_NAME, read_patch
+from frameworm.experiment.provenance.notebook import NOTEBOOK_NAME, SCRIPT_NAME
 from frameworm.experiment.reproduction.lending import Lender
 from frameworm.experiment.reproduction.report import Part, Remark
 from frameworm.experiment.reproduction.repository import GitError, Repository
@@ -158,6 +159,8 @@ def lay_out(
         _from_git(info, exp_dir, layout)
     _settle_links(layout)
     _stored_files(info, exp_dir, layout)
+    if info.code.get("notebook"):
+        _notebook(info, exp_dir, layout)
     _left_out(info, layout)
     _working_folder(info, layout)
     return layout
@@ -307,6 +310,8 @@ def _settle_link(link: Path, layout: Layout) -> None:
 def _stored_files(info: ExperimentInfo, exp_dir: Path, layout: Layout) -> None:
     stored = exp_dir / PROVENANCE / CODE
     files = info.code.get("files", ())
+    if info.code.get("notebook"):
+        files = [file for file in files if file["path"] != SCRIPT_NAME]  # never was a file
     for file, target in [(file, layout.inside(layout.tree, file["path"])) for file in files]:
         path = file["path"]
         try:
@@ -330,6 +335,27 @@ def _stored_files(info: ExperimentInfo, exp_dir: Path, layout: Layout) -> None:
     if files:
         what = "that git did not know" if layout.repositories else "that the program imported"
         layout.say("code", "same", f"{_files(len(files))} {what}")
+
+
+def _notebook(info: ExperimentInfo, exp_dir: Path, layout: Layout) -> None:
+    """Lay out the recorded cells beside the code, of which they are no file."""
+    try:
+        with open(open_inside(exp_dir / PROVENANCE, NOTEBOOK_NAME), "rb") as kept:
+            content = kept.read()
+    except OSError as error:
+        raise ReproductionError(f"the recorded cells cannot be laid out: {error}") from error
+    notebook = info.code["notebook"]
+    if f"sha256:{hashlib.sha256(content).hexdigest()}" != notebook["digest"]:
+        layout.doubt(f"the cells are not what was recorded: {PROVENANCE}/{NOTEBOOK_NAME} was changed", NOTEBOOK_NAME)
+    if notebook.get("masked"):
+        which = ", ".join(f"In [{number}]" for number in notebook["masked"])
+        layout.doubt(f"secrets were masked in {which}: the cells laid out have *** in their places", NOTEBOOK_NAME)
+    place = layout.folder / NOTEBOOK_NAME
+    place.write_bytes(content)
+    layout.moved.append((str(exp_dir / PROVENANCE / NOTEBOOK_NAME), str(place)))
+    layout.moved.sort(key=lambda pair: -len(pair[0]))
+    number = notebook.get("cells") or 0
+    layout.say("code", "same", f"{number:,} cell{'' if number == 1 else 's'} of a notebook", NOTEBOOK_NAME)
 
 
 def _files(number: int) -> str:
