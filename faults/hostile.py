@@ -10,6 +10,7 @@ import contextlib
 import json
 import random
 import shutil
+import sqlite3
 import struct
 import warnings
 import zlib
@@ -407,3 +408,59 @@ def _served(root: Path, hostile: list[str], counts: Counter[str]) -> None:
             if answer.status_code >= 500:
                 counts["foreign"] += 1
                 raise AssertionError(f"{path}: {answer.status_code} {answer.text[:300]}")
+
+
+_CELLS: tuple[Any, ...] = (
+    None,
+    b"",
+    b"\xff",
+    "",
+    "text",
+    "[1]",
+    "[",
+    "{}",
+    "a/../b",
+    "exp_001_/../x",
+    0,
+    7,
+    -1,
+    1.5,
+    2**62,
+)
+
+
+def hostile_cells(run: Run) -> None:
+    """Write a value of any type into each column of the catalog: it is made anew, or the doctor finds what is wrong."""
+    from frameworm.experiment import ExperimentManager
+    from frameworm.experiment.storage.schema import schema
+
+    root, _ = make_root(run.folder)
+    before = _ours(root)
+    every = [(table.name, c.name, v) for table in schema.tables.values() for c in table.columns for v in _CELLS]
+    anew = [0, 0]
+
+    def trial(cell: tuple[str, str, Any], folder: Path) -> Found | None:
+        table, column, value = cell
+        mine = folder / "root"
+        shutil.copytree(root, mine)
+        for row in before[0]:
+            row["path"] = str(mine / Path(row["path"]).name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                with contextlib.closing(sqlite3.connect(mine / "experiments.db")) as connection:
+                    connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
+                    connection.commit()
+            except sqlite3.IntegrityError:
+                return None  # SQLite itself refuses it
+            counts: Counter[str] = Counter()
+            if _done(counts, str(cell), lambda: _ours(mine)) != before:
+                anew[1] += 1
+                _done(counts, f"repair {cell}", lambda: ExperimentManager(mine).doctor(repair=True))
+            else:
+                anew[0] += 1
+            assert _ours(mine) == before, f"{cell}: the catalog says something else, and the doctor does not mend it"
+        return Found(0, 0)
+
+    run.trials(every[:: run.scale(61, 1)], trial, workers=1)
+    run.remarks.append(f"{anew[0]} did no harm or made the catalog anew at once, {anew[1]} were mended by doctor")

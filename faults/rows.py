@@ -75,6 +75,7 @@ ROWS = [
     ),
     Row(19, "files of any bytes", "no crash, no hang, memory bounded", fuzz.any_bytes),
     Row(19, "hostile folders", "each read or told of; no other experiment is hidden", hostile.hostile_folders),
+    Row(20, "hostile cells in the catalog", "made anew, or found by doctor; no foreign error", hostile.hostile_cells),
     Row(20, "catalog removed or damaged", "made anew, equal to before", damage.damaged_catalog),
     Row(21, "store of a newer release", "refused with the command to run", versions.newer),
     Row(21, "kill while an older catalog is made anew", "the next reader has it whole", versions.older_and_killed),

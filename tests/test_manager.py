@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -595,6 +596,35 @@ class TestSync:
         assert manager.list_rows(status="damaged")[0]["name"] == "exp_099_empty"
         shutil.copytree(root / "exp_003_broken", root / "exp_099_empty", dirs_exist_ok=True)
         assert {row["experiment_id"]: row["status"] for row in manager.list_rows()}["exp_099"] == "failed"
+
+    @pytest.mark.parametrize(
+        ("cell", "value"),
+        [
+            ("experiments.name", b"\xff"),
+            ("experiments.created_ms", "text"),
+            ("experiments.updated_ms", 2**62),
+            ("experiments.duration_s", b"1"),
+            ("experiments.tag_list", "[1]"),
+            ("experiments.tag_list", "["),
+            ("experiments.folder", "exp_001_/../../elsewhere"),
+            ("params.value", "{"),
+            ("series.last", "text"),
+            ("tags.tag", b"\0"),
+        ],
+    )
+    def test_a_cell_that_somebody_else_wrote_makes_the_catalog_anew(self, root: Path, cell: str, value: Any) -> None:
+        def everything() -> list[Any]:
+            manager = ExperimentManager(root)
+            rows = manager.list_rows()
+            compared = manager.compare_experiments([row["experiment_id"] for row in rows])
+            return [rows, compared.to_csv(), manager.aggregate(None, "tags", "loss").to_csv()]
+
+        before = everything()
+        table, column = cell.split(".")
+        with contextlib.closing(sqlite3.connect(root / "experiments.db")) as connection:
+            connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
+            connection.commit()
+        assert everything() == before
 
     def test_what_cannot_be_read_can_be_deleted(self, root: Path) -> None:
         (root / "exp_099_empty").mkdir()

@@ -37,7 +37,7 @@ from frameworm.experiment.records import (
 __all__ = ["Event", "Told", "decode", "facts_of"]
 
 _ID = re.compile(r"exp_[0-9]{3,18}\Z")
-_LATEST_MS = 253_370_764_800_000
+MAX_TIME_MS = 253_370_764_800_000
 """The year 9999, less than which no calendar runs out of years in any time zone."""
 
 
@@ -46,11 +46,15 @@ _TAGS = 100_000
 
 
 def _time_ms() -> Integer:
-    return Integer(0, _LATEST_MS)
+    return Integer(0, MAX_TIME_MS)
 
 
 def _size() -> Integer:
     return Integer(0)
+
+
+def _reason() -> Text:
+    return Text(2**30)  # an exception may say as much as a frame holds
 
 
 class _Id(Text):
@@ -287,7 +291,7 @@ class Told(Record):
     alerts = optional(ListOf(_ToldAlert))
     parent = optional(Mapping(_Parent))
     rewinds = optional(ListOf(_ToldRewind))
-    reason = optional(Text(MAX_TEXT))
+    reason = optional(_reason())
     writers = optional(ListOf(_ToldWriter))
 
     @classmethod
@@ -383,7 +387,7 @@ class StatusEvent(Event, kind="status"):
     """It began or ended; an end tells how long the session took, by the monotonic clock."""
 
     status = Text(among={"pending", "running", *ENDED})
-    reason = optional(Text(MAX_TEXT))
+    reason = optional(_reason())
     duration_s = optional(Number(0))
 
     @classmethod

@@ -153,19 +153,23 @@ class Integer(Field[int]):
 
 
 class Number(Field[float]):
-    """A finite number of a double's range, of at least ``low``."""
+    """A number that a double can be; with ``low`` a finite one, and at least so large."""
 
-    def __init__(self, low: float = -math.inf, *, key: str = "") -> None:
-        super().__init__(key=key)
+    def __init__(self, low: float | None = None) -> None:
+        super().__init__()
         self.low = low
 
     def check(self, value: object) -> None:
         """See ``Field``."""
-        if type(value) is not float and type(value) is not int:
+        if type(value) is float:
+            fits = self.low is None or self.low <= value < math.inf
+        elif type(value) is int:
+            fits = (-(2**1023) if self.low is None else self.low) <= value <= 2**1023
+        else:
             raise ValueError(f"expected a number, got {described(value)}")
-        if not (self.low <= value and -1.7e308 <= value <= 1.7e308):
-            least = "" if self.low == -math.inf else f" from {self.low:g}"
-            raise ValueError(f"expected a finite number{least}, got {described(value)}")
+        if not fits:
+            least = "" if self.low is None else f"finite number from {self.low:g}"
+            raise ValueError(f"expected a {least or 'number of a double'}, got {described(value)}")
 
 
 class Flag(Field[bool]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 import warnings
 from contextlib import suppress
@@ -49,7 +50,11 @@ class Index:
         self.findings = [trouble] if path.exists() and (trouble := _trouble(path)) is not None else []
         if not self.findings and path.exists():
             self._catalog = Catalog.in_memory(root)
-            self._known = self._catalog.folders()
+            try:
+                self._known = self._catalog.folders()
+            except StoreError as error:
+                self._catalog = None
+                self.findings.append(_finding("catalog-damaged", "damage", None, str(error)))
         self._missing = not path.exists()
 
     def look_at(self, name: str, entry: Entry | None) -> None:
@@ -73,7 +78,11 @@ class Index:
             what = f"does not know {name} yet; the next listing enters it"
             self.findings.append(_finding("folder-without-row", "leftover", one, what))
         elif name in self._known.fresh or self._known.stale[name][1] == fingerprint(self._root / name):
-            differing = _differing(self._catalog, entry)
+            try:
+                differing = _differing(self._catalog, entry)
+            except StoreError as error:
+                self.findings.append(_finding("catalog-damaged", "damage", one, str(error)))
+                return
             if differing:
                 what = f"differs from {name} in {', '.join(differing[:6])}"
                 self.findings.append(_finding("row-differs", "wrong", one, what))
@@ -106,13 +115,16 @@ def _trouble(path: Path) -> Finding | None:
     try:
         uri = f"file:{quote(str(path.absolute()))}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=5.0)) as connection:
-            said = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
+            found = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
             about = dict(connection.execute("SELECT key, value FROM meta"))
     except sqlite3.Error as error:
         return _finding("catalog-damaged", "damage", None, f"cannot be read: {error}")
-    if said != ["ok"]:
-        return _finding("catalog-damaged", "damage", None, "; ".join(map(str, said)).replace("\n", " "))
-    version = int(about.get("version", 0))
+    if found != ["ok"]:
+        return _finding("catalog-damaged", "damage", None, "; ".join(map(str, found)).replace("\n", " "))
+    said = str(about.get("version", 0))
+    if not re.fullmatch("[0-9]{1,9}", said):
+        return _finding("catalog-damaged", "damage", None, f"is of version {said!r:.40}")
+    version = int(said)
     if version > SCHEMA_VERSION:
         what = f"was written by a newer release (version {version}, this one knows {SCHEMA_VERSION})"
         remedy = "upgrade with `pip install --upgrade frameworm`"

@@ -13,7 +13,6 @@ from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from frameworm.experiment.config import load_json
 from frameworm.experiment.errors import InputError
 from frameworm.experiment.model import NO_EPOCH, SYSTEM_CONTEXT
 from frameworm.experiment.query.conditions import FIELDS, Condition, tag_condition
@@ -188,7 +187,7 @@ def rows_of(catalog: Catalog, numbers: Sequence[int], columns: Sequence[str]) ->
     return [
         {
             **{name: getattr(row, name) for name in ROW_FIELDS},
-            "tags": load_json(row.tag_list),
+            "tags": catalog.tags(row.tag_list),
             "progress": progress.get(number),
             "values": [column.get(number) for column in values],
         }
@@ -229,7 +228,7 @@ def _fields(catalog: Catalog, numbers: Sequence[int], names: Sequence[str]) -> d
     for i, name in enumerate(chosen, start=1):
         values[name] = {row[0]: row[i] for row in rows if row[i] is not None}
     if "tags" in values:
-        values["tags"] = {number: load_json(text) for number, text in values["tags"].items()}
+        values["tags"] = {number: catalog.tags(text) for number, text in values["tags"].items()}
     return values
 
 
@@ -240,7 +239,7 @@ def _params(catalog: Catalog, numbers: Sequence[int], keys: Collection[str]) -> 
     values: dict[str, dict[int, Any]] = {}
     statement = sa.select(p.key, p.experiment, p.value).where(p.key.in_(keys))
     for key, number, text in catalog.rows_for(statement, p.experiment, numbers):
-        values.setdefault(key, {})[number] = load_json(text)
+        values.setdefault(key, {})[number] = catalog.json(text)
     return values
 
 

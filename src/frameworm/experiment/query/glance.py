@@ -25,6 +25,8 @@ ROW_FIELDS = (
 )  # fmt: skip
 """What every row tells, beside tags, progress and values."""
 
+_TYPES: tuple[tuple[type, ...], ...] = (*[(str,)] * 5, (int,), (int,), (float, type(None)), (str, type(None)))
+
 _PATIENCE_S = 0.05
 
 _SHOWN = f"FROM experiments WHERE number NOT IN (SELECT experiment FROM tags WHERE tag = '{ARCHIVED}')"
@@ -67,11 +69,13 @@ def glance(root: Path, limit: int) -> Glance | None:
                 return None
             total = file.execute(f"SELECT count(*) {_SHOWN}").fetchone()[0]
             found = file.execute(_ROWS, (limit,)).fetchall()
+        if not all(type(value) in kinds for row in found for kinds, value in zip(_TYPES, row[2:], strict=True)):
+            return None
         rows = [
             {**dict(zip(ROW_FIELDS, fields, strict=True)), "tags": load_json(tags), "progress": None, "values": []}
             for _, tags, *fields in found
         ]
-    except (OSError, sqlite3.Error, ValueError):
+    except (OSError, sqlite3.Error, ValueError, TypeError):  # of the last two: a cell that is not as ours
         return None
     return Glance(version, total, [number for number, *_ in found], rows)
 

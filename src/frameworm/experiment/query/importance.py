@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import sqlalchemy as sa
 
-from frameworm.experiment.config import dump_json, load_json
+from frameworm.experiment.config import dump_json
 from frameworm.experiment.errors import InputError
 from frameworm.experiment.query.samples import BROKEN, measured
 from frameworm.experiment.storage.schema import experiments, params
@@ -129,7 +129,7 @@ def _encoded(catalog: Catalog, numbers: Sequence[int]) -> tuple[list[str], list[
     p = params.c
     values: dict[str, dict[int, Any]] = {}
     for key, number, text in catalog.rows_for(sa.select(p.key, p.experiment, p.value), p.experiment, numbers):
-        values.setdefault(key, {})[number] = load_json(text)
+        values.setdefault(key, {})[number] = catalog.json(text)
     found: list[tuple[int, str, Floats, str]] = []
     for key, by_number in values.items():
         column, kind = _column(by_number, numbers)

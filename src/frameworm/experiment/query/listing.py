@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from frameworm.experiment.config import load_json
 from frameworm.experiment.errors import InputError, MetricNotFoundError
 from frameworm.experiment.model import SYSTEM_CONTEXT
 from frameworm.experiment.query.conditions import Condition, tag_condition
@@ -53,7 +52,7 @@ def list_columns(catalog: Catalog, conditions: Sequence[Condition], limit: int |
         .order_by(e.created_ms.desc(), e.number.desc())
         .limit(limit)
     )
-    tags_of = {text: load_json(text) for text in set(tag_lists)}
+    tags_of = {text: catalog.tags(text) for text in set(tag_lists)}
     root = f"{catalog.root}/"
     values = [
         *columns,
@@ -143,13 +142,14 @@ def compare_frame(catalog: Catalog, numbers: Sequence[int], metrics: Sequence[st
         for key, by_number in sorted(values.items())
         if len(by_number) < len(distinct) or len(set(by_number.values())) > 1
     ]
+
+    def value_of(key: str, number: int) -> Any:
+        return catalog.json(values[key][number]) if number in values[key] else None
+
     return comparison_frame(
         [about[number] for number in numbers],
         {name: [column.get(number, math.nan) for number in numbers] for name, column in columns.items()},
-        {
-            f"config.{key}": [load_json(values[key][number]) if number in values[key] else None for number in numbers]
-            for key in differing
-        },
+        {f"config.{key}": [value_of(key, number) for number in numbers] for key in differing},
     )
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import sqlalchemy as sa
 
-from frameworm.experiment.config import dump_json, load_json
+from frameworm.experiment.config import dump_json
 from frameworm.experiment.errors import FramewormWarning, InputError, MetricNotFoundError
 from frameworm.experiment.model import SYSTEM_CONTEXT
 from frameworm.experiment.query.conditions import FIELDS
@@ -199,7 +199,7 @@ def _params(catalog: Catalog, numbers: Sequence[int], name: str) -> dict[int, An
     values: dict[int, Any] = {}
     sections: dict[int, list[str]] = {}
     for number, key, text in catalog.rows_for(statement, p.experiment, numbers):
-        value = load_json(text)
+        value = catalog.json(text)
         plain = value if value is None or isinstance(value, bool | int | float | str) else dump_json(value)
         if key == name:
             values[number] = plain

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -25,8 +26,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import StatementError
 from sqlalchemy.pool import NullPool, StaticPool
 
+from frameworm.experiment.config import load_json
 from frameworm.experiment.errors import FramewormWarning, InputError, StoreError, StoreVersionError
+from frameworm.experiment.events import MAX_TIME_MS
 from frameworm.experiment.model import SeriesSummary
+from frameworm.experiment.records import described
 from frameworm.experiment.storage.folder import CATALOG_FORMAT, CATALOG_NAME, SCHEMA_VERSION
 from frameworm.experiment.storage.schema import (
     DETAILS,
@@ -43,6 +47,14 @@ from frameworm.experiment.storage.schema import (
 BUSY_TIMEOUT_S = 5.0
 
 _IN_LIMIT = 500
+_PYTHON_TYPES: tuple[tuple[type[sa.types.TypeEngine[Any]], frozenset[type]], ...] = (
+    (sa.Boolean, frozenset({bool, int, type(None)})),
+    (sa.Integer, frozenset({int, type(None)})),
+    (sa.Float, frozenset({float, int, type(None)})),
+    (sa.String, frozenset({str, type(None)})),
+)
+_TIMES = frozenset({"created_ms", "updated_ms", "started_ms", "ended_ms", "time_ms"})
+"""Columns of times that were checked when they were read; those of points may be any."""
 _VALUE_ERRORS = (0, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH)  # 0: by Python
 
 
@@ -213,14 +225,17 @@ class Catalog:
             joined = connection.execute(fresh).scalar()
             known = KnownFolders(set(joined.split("/")) if joined else set(), {})
             stale = sa.select(e.folder, e.status, e.fingerprint).where(e.stale == sa.true())
-            for folder, status, fingerprint in connection.execute(stale):
-                known.stale[folder] = (status, fingerprint)
+            rows = connection.execute(stale).fetchall()
+        self._check(stale, list(zip(*rows, strict=True)))
+        known.stale.update((folder, (status, fingerprint)) for folder, status, fingerprint in rows)
         return known
 
     def rows(self, statement: sa.Select[Any]) -> Sequence[Any]:
         """Run a query and return all its rows; the transaction has ended when they are returned."""
         with self._begin() as connection:
-            return connection.execute(statement).fetchall()
+            rows = connection.execute(statement).fetchall()
+        self._check(statement, list(zip(*rows, strict=True)))
+        return rows
 
     def columns(self, statement: sa.Select[Any]) -> list[list[Any]]:
         """Run a query and return its result column by column.
@@ -237,6 +252,7 @@ class Catalog:
                 while rows := result.cursor.fetchmany(_IN_LIMIT):
                     for column, values in zip(columns, zip(*rows, strict=True), strict=True):
                         column.extend(values)
+        self._check(statement, columns)
         for i, selected in enumerate(statement.selected_columns):
             if isinstance(selected.type, sa.Boolean):  # 0 and 1 to SQLite
                 columns[i] = [None if value is None else bool(value) for value in columns[i]]
@@ -248,7 +264,48 @@ class Catalog:
         with self._begin() as connection:
             for some in _batches(values):
                 rows += connection.execute(statement.where(column.in_(some))).fetchall()
+        self._check(statement, list(zip(*rows, strict=True)))
         return rows
+
+    def json(self, text: str) -> Any:
+        """Return the value of a cell that holds JSON.
+
+        Raises:
+            CatalogDamageError: it holds something else.
+        """
+        try:
+            return load_json(text)
+        except (TypeError, ValueError) as error:
+            raise CatalogDamageError(f"{self.path} is damaged: a value is no JSON: {error}") from error
+
+    def tags(self, text: str) -> list[str]:
+        """Return the list of tags in a cell.
+
+        Raises:
+            CatalogDamageError: it holds something else.
+        """
+        found = self.json(text)
+        if not isinstance(found, list) or not all(type(tag) is str for tag in found):
+            raise CatalogDamageError(f"{self.path} is damaged: tags are {described(found)}")
+        return found
+
+    def _check(self, statement: sa.Select[Any], columns: Sequence[Sequence[Any]]) -> None:
+        """See that values are of their columns' types, which SQLite does not; those that were computed are passed over.
+
+        Raises:
+            CatalogDamageError: one is not; somebody else wrote it.
+        """
+        for selected, values in zip(statement.selected_columns, columns, strict=False):  # no columns without rows
+            if not isinstance(selected, sa.Column):
+                continue
+            allowed = next((kinds for type_, kinds in _PYTHON_TYPES if isinstance(selected.type, type_)), None)
+            fits = allowed is None or set(map(type, values)) <= allowed
+            if fits and selected.name in _TIMES:
+                fits = all(0 <= value <= MAX_TIME_MS for value in values if value is not None)
+            elif fits and selected.name == "folder":  # paths are made of it
+                fits = not any("/" in value or "\0" in value for value in values)
+            if not fits:
+                raise CatalogDamageError(f"{self.path} is damaged: {selected.name} holds what was never written there")
 
     def forks(self, uids: Sequence[str]) -> list[tuple[str, str, str]]:
         """Return folder, experiment id and uid of the forks of these experiments, by number; no forks of forks."""
@@ -365,9 +422,10 @@ class Catalog:
                 f"{self.path} is a database of another program (tables: {', '.join(sorted(names)[:5])}). It is "
                 "left as it is: move it away, or choose another root_dir"
             )
-        if not about.get("version", "0").isdecimal():
-            raise CatalogDamageError(f"{self.path} is damaged: it is of version {about['version']!r:.40}")
-        version = int(about.get("version", 0))
+        said = about.get("version", "0")
+        if not isinstance(said, str) or not re.fullmatch("[0-9]{1,9}", said):
+            raise CatalogDamageError(f"{self.path} is damaged: it is of version {said!r:.40}")
+        version = int(said)
         if version > SCHEMA_VERSION:
             raise StoreVersionError(
                 f"{self.path} was written by a newer release of frameworm (catalog version {version}, this "
