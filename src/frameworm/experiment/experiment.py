@@ -15,7 +15,7 @@ from frameworm.experiment.config import merge, normalize_config
 from frameworm.experiment.errors import ArtifactError, InputError, StateError, StoreError, tell
 from frameworm.experiment.media import MediaLog
 from frameworm.experiment.model import ENDED, SYSTEM_CONTEXT, Artifact, SeriesKey
-from frameworm.experiment.provenance.plan import current_plan
+from frameworm.experiment.provenance.plan import current_plan, folder_of
 from frameworm.experiment.recording.liveness import identity
 from frameworm.experiment.recording.process import watched
 from frameworm.experiment.recording.recorder import Recorder, guard
@@ -91,7 +91,7 @@ class Experiment(MediaLog):
         self._record_inputs = record_inputs
         self._ordinal = next(_made)
         plan = current_plan()
-        if plan is not None and plan.ordinal == self._ordinal:
+        if plan is not None and plan.ordinal == self._ordinal and not plan.is_made():
             self._plan = plan
             root_dir = plan.root_dir
             record = normalize_config(merge(record.config, normalize_config(plan.settings).config))
@@ -131,6 +131,8 @@ class Experiment(MediaLog):
 
         _, self._exp_dir = folders.create_folder(Path(root_dir), name, fill)
         self._exp_dir = self._exp_dir.absolute()
+        if plan is not None:
+            plan.note(self.experiment_id, self._exp_dir, own=self._plan is not None)
         self._recorder.moved(self.log_dir)
 
     @classmethod
@@ -146,7 +148,7 @@ class Experiment(MediaLog):
             ExperimentNotFoundError: no experiment of that id in ``root_dir``.
             StateError: the experiment has ended.
         """
-        exp_dir = folders.find_folder(Path(root_dir), experiment_id).absolute()
+        exp_dir = folder_of(experiment_id, root_dir, write=True)
         reader = open_reader(exp_dir)
         if reader.info.status in ENDED:
             raise StateError(
@@ -188,7 +190,7 @@ class Experiment(MediaLog):
             InputError: the step is no 64-bit integer.
             StateError: it is still running.
         """
-        exp_dir = folders.find_folder(Path(root_dir), experiment_id).absolute()
+        exp_dir = folder_of(experiment_id, root_dir, write=True)
         reader = open_reader(exp_dir)
         if reader.info.status == "running":
             raise StateError(f"{experiment_id} is running; Experiment.attach({experiment_id!r}, …) logs to it as well")
@@ -262,9 +264,7 @@ class Experiment(MediaLog):
         """
         from frameworm.experiment.query.lineage import origin_of
 
-        plan = current_plan()
-        root, source = (root_dir, experiment_id) if plan is None else (plan.root_dir, plan.here(experiment_id))
-        reader = open_reader(folders.find_folder(Path(root), source).absolute())
+        reader = open_reader(folder_of(experiment_id, root_dir))
         merge(reader.info.config, normalize_config(config).config)
         self = cls.__new__(cls)
         self._origin = origin_of(reader, step)
@@ -432,8 +432,7 @@ class Experiment(MediaLog):
         from frameworm.experiment.storage.artifacts import artifact_path
 
         recorder = self._sink.ready()
-        named_here = experiment_id if self._plan is None else self._plan.here(experiment_id)
-        source = open_reader(folders.find_folder(self._exp_dir.parent, named_here)).info
+        source = open_reader(folder_of(experiment_id, self._exp_dir.parent)).info
         named = [artifact for artifact in source.artifacts if artifact.name == artifact_name]
         found = [artifact for artifact in named if version in (None, artifact.version)]
         if not found:

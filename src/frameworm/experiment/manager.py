@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from frameworm.experiment.errors import ExperimentNotFoundError, FramewormWarning, InputError
 from frameworm.experiment.keeping.keeper import Keeper
 from frameworm.experiment.model import STATUSES, SeriesKey
+from frameworm.experiment.provenance.plan import current_plan, folder_of
 from frameworm.experiment.query.index import Index
 from frameworm.experiment.query.statistician import Statistician
 from frameworm.experiment.reproduction.reproducer import Reproducer
 from frameworm.experiment.storage.folder import (
     experiment_folders,
-    find_folder,
     id_of,
     not_found,
     number_of,
@@ -56,7 +56,8 @@ class ExperimentManager(Statistician, Keeper, Reproducer):
         Raises:
             StoreNotFoundError: there is no such folder.
         """
-        self._root_dir = Path(root_dir).absolute()
+        plan = current_plan()
+        self._root_dir = Path(root_dir).absolute() if plan is None else plan.root(root_dir)
         experiment_folders(self._root_dir)
         self._index = Index(self._root_dir)
 
@@ -399,7 +400,7 @@ class ExperimentManager(Statistician, Keeper, Reproducer):
             folder = self.index.ask(lambda catalog: folder_of_uid(catalog, experiment_id))
             if folder is not None:
                 return self._root_dir / folder
-        return find_folder(self._root_dir, experiment_id)
+        return folder_of(experiment_id, self._root_dir)
 
     def _not_found(self, missing: list[str]) -> ExperimentNotFoundError:
         known = sorted(set(experiment_folders(self._root_dir).values()))

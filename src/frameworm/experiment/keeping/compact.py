@@ -14,6 +14,7 @@ from pathlib import Path
 from frameworm.experiment.errors import DamageError, ExperimentError
 from frameworm.experiment.keeping.merge import Source, holds, merge, open_source, sync_folder
 from frameworm.experiment.keeping.ward import is_busy
+from frameworm.experiment.provenance.plan import check_changeable
 from frameworm.experiment.query.line import rewinds_of
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.recording.journal import WriterName
@@ -54,6 +55,7 @@ def compact(folder: Path) -> Compaction:
         StoreError: the folder cannot be read, or what was written cannot be read back.
         OSError: the disk refused; the experiment reads as before.
     """
+    check_changeable(folder)
     logs = folder / LOGS
     number = number_of(folder.name)
     assert number is not None

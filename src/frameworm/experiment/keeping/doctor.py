@@ -23,6 +23,7 @@ from frameworm.experiment.keeping.index import Index
 from frameworm.experiment.keeping.logs import check_logs
 from frameworm.experiment.keeping.trash import EMPTYING, TRASH
 from frameworm.experiment.keeping.ward import Ward, is_busy, is_old, kept_name
+from frameworm.experiment.provenance.plan import check_changeable
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.storage.folder import HIDDEN, LOGS, experiment_folders, id_of
 from frameworm.experiment.storage.schema import Entry, is_stale
@@ -42,6 +43,8 @@ def examine(root: Path, *, repair: bool = False, advance: Callable[[int], object
         StoreNotFoundError: there is no such folder.
         StoreError: it was to be mended and cannot be written.
     """
+    if repair:
+        check_changeable(root)
     folders = experiment_folders(root)
     report = Report(root)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())

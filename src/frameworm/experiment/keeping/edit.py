@@ -13,6 +13,7 @@ from typing import Any
 
 from frameworm.experiment.errors import StoreError
 from frameworm.experiment.model import ExperimentInfo
+from frameworm.experiment.provenance.plan import check_changeable
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.query.sync import read_entry
 from frameworm.experiment.recording.journal import JournalWriter, encode_event, now_ms
@@ -52,6 +53,7 @@ def edit_all(folders: Sequence[Path], *events: dict[str, Any]) -> list[Experimen
     Raises:
         StoreError: as for ``edit``; those before the one that it names were changed.
     """
+    check_changeable(*folders)
     ids = [id_of(number) for folder in folders if (number := number_of(folder.name)) is not None]
     assert len(ids) == len(folders) > 0
     catalog = Catalog.open(folders[0].parent)

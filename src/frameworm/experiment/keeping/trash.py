@@ -17,6 +17,7 @@ from pathlib import Path
 from frameworm.experiment.errors import ExperimentError, ExperimentNotFoundError, StateError, StoreError
 from frameworm.experiment.keeping.edit import edit
 from frameworm.experiment.paths import place_inside
+from frameworm.experiment.provenance.plan import check_changeable
 from frameworm.experiment.query.read import writers_at_work
 from frameworm.experiment.storage.blobs import BLOBS, sweep
 from frameworm.experiment.storage.folder import (
@@ -107,6 +108,7 @@ def delete(root: Path, folders: Sequence[Path], *, force: bool = False) -> list[
         StateError: a process writes to one of them.
         StoreError: the root cannot be written; those before the one it names were moved.
     """
+    check_changeable(*folders)
     if not force:
         check_nobody_writes(folders)
     moved = []
@@ -152,6 +154,7 @@ def restore(root: Path, experiment_id: str) -> list[Path]:
         UnsafePathError: a link leads out of the experiment's folder where a file is to go.
         StoreError: the root cannot be written.
     """
+    check_changeable(root)
     mine = entries(root, experiment_id)
     if not mine:
         known = sorted({entry.experiment_id for entry in entries(root)})
@@ -219,6 +222,7 @@ def empty(root: Path, before_ms: int | None = None) -> list[TrashEntry]:
     Raises:
         StoreError: something cannot be removed.
     """
+    check_changeable(root)
     removed = []
     try:
         for path in _paths(root):

@@ -206,6 +206,7 @@ def _plan(
         settings=settings,
         random_dir=str((exp_dir / PROVENANCE).absolute()) if has_states and not reseeded else None,
         others=others,
+        recorded_id=info.experiment_id,
     )
 
 

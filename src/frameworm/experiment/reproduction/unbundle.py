@@ -18,6 +18,7 @@ from typing import Any
 from frameworm.experiment.errors import BundleError, ExperimentError, StateError, StoreError, UnsafePathError
 from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.paths import parts_of, place_inside
+from frameworm.experiment.provenance.plan import check_changeable
 from frameworm.experiment.provenance.signature import SIGNATURE
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.records import Flag, Integer, ListOf, Record, Text, Texts, optional
@@ -82,6 +83,7 @@ def import_bundle(root_dir: Path, path: Path, folder_of: Callable[[str], Path | 
     Everything is written to a hidden folder and checked there; only then does it become an experiment. Ancestors come
     before what inherits from them, so that a crash in between leaves nothing that lacks its beginning.
     """
+    check_changeable(root_dir)
     hidden = root_dir / HIDDEN
     making = hidden / f"importing-{os.urandom(8).hex()}"
     try:
