@@ -162,6 +162,12 @@ VALUES = [
     quote(json.dumps([f"exp_{n}" for n in range(1000, 2001)])),
     ",".join(f"exp_{n}" for n in range(1000, 2001)),
     ",".join(f"{n:032x}" for n in range(100)),
+    *(",".join(f"config.c{n}" for n in range(5000)), ",".join(f"metrics.m{n}" for n in range(5000)), "name," * 10_000),
+    *(
+        quote("config.lr == 0x" + "f" * 5000),
+        quote(" or ".join(["config.lr == 1"] * 500)),
+        quote("name == " + "'a'" * 3000),
+    ),
     quote('[["exp_001"],["\\ud800"]]'),
     quote("[[" + MANY),
 ]

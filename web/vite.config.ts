@@ -1,7 +1,7 @@
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vitest/config";
 
-// `npm run dev` shows the page over a running `frameworm ui`; where that listens is told by FRAMEWORM_UI.
+// `npm run dev` shows the page over a running `frameworm ui --no-token`; where that listens is told by FRAMEWORM_UI.
 const server = process.env.FRAMEWORM_UI ?? "http://127.0.0.1:6780";
 
 export default defineConfig({

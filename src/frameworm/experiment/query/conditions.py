@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from frameworm.experiment.config import dump_json, normalize_config
 from frameworm.experiment.errors import ConfigError, QueryError
+from frameworm.experiment.foreign import describe
 from frameworm.experiment.model import STATUSES
 from frameworm.experiment.query.metrics import MetricRef, resolve_metric
 from frameworm.experiment.storage.schema import experiments, param_number, params, series, tags
@@ -302,7 +303,7 @@ def plain_value(value: object) -> Any:
         raise QueryError(f"{type(value).__name__} cannot be compared with a config's values: {exc}") from exc
     if record.lossy:
         raise QueryError(
-            f"{value!r:.80} cannot be compared with a config's values: allowed are numbers, text, bools, None "
+            f"{describe(value):.80} cannot be compared with a config's values: allowed are numbers, text, bools, None "
             "and lists of them"
         )
     return record.config["value"]

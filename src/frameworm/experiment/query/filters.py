@@ -39,6 +39,9 @@ MAX_LENGTH = 10_000
 MAX_DEPTH = 20
 MAX_COMPARISONS = 200
 
+_MOST_BITS = 14_000
+"""Of a whole number: Python writes none of more than 4,300 digits, and so no config holds one."""
+
 _CONSTANT_NAMES = {"nan": math.nan, "inf": math.inf}
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Eq: "==",
@@ -290,6 +293,8 @@ class _Query:
 
     def constant(self, node: ast.expr, nested: bool = False) -> Any:
         if isinstance(node, ast.Constant) and (node.value is None or isinstance(node.value, bool | int | float | str)):
+            if isinstance(node.value, int) and node.value.bit_length() > _MOST_BITS:
+                self.fail(node, "a number of so many digits is none that was recorded")  # nor can it be told
             return node.value
         if isinstance(node, ast.Name) and node.id in _CONSTANT_NAMES:
             return _CONSTANT_NAMES[node.id]
