@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from frameworm.experiment.provenance.code import capture_code
+from frameworm.experiment.provenance.code import CodeRecord
+from frameworm.experiment.provenance.git import GitCapture
 from frameworm.experiment.query.read import ExperimentReader
 
 SCRIPT = """
@@ -92,9 +93,12 @@ def test_the_record_is_plain_json(tmp_path):
 def test_a_folder_that_was_moved_away_is_not_made_again(tmp_path):
     (tmp_path / "project" / "pkg").mkdir(parents=True)
     (tmp_path / "project" / "pkg" / "new.py").write_text("NEW = 1\n")
+    git(tmp_path / "project", "init", "-q")
     gone = tmp_path / "runs" / "exp_001_moved" / "provenance"
     blobs = tmp_path / "runs" / ".frameworm" / "blobs"
-    code = capture_code(gone, blobs, tmp_path, root=tmp_path / "project", untracked=["pkg/new.py"])
+    capture = GitCapture.launch(tmp_path / "project", gone)
+    capture.collect()
+    code = CodeRecord(tmp_path / "project").take(gone, blobs, capture, in_git=True)
     assert code["files"] == []
     assert {one["path"]: one["why"] for one in code["left_out"]}["pkg/new.py"] == "No such file or directory"
     assert not gone.parent.exists()

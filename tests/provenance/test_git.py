@@ -12,7 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from frameworm.experiment.provenance.git import PATCH_LIMIT_BYTES, UNTRACKED_LIMIT, GitCapture
+from frameworm.experiment.provenance.git import UNTRACKED_LIMIT, GitCapture, read_head
+from frameworm.experiment.provenance.patch import PATCH_LIMIT_BYTES
 
 TOKEN = "ghp_" + "a1B2c3D4e5" * 3 + "f6G7h8"
 IDENTITY = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
@@ -150,7 +151,7 @@ def test_the_next_experiment_in_a_clean_repository_asks_git_once(
     git(repo, "remote", "add", "origin", "https://example.org/a.git")
     make_old(repo / ".git" / "config")
     first = capture(repo, provenance)
-    assert sorted(asked) == ["config", "diff", "status"]
+    assert sorted(asked) == ["config", "diff", "ls-files", "status"]
     asked.clear()
     assert capture(repo, provenance) == first
     assert asked == ["status"]
@@ -212,7 +213,7 @@ def test_the_files_of_experiments_are_not_listed(repo: Path, provenance: Path, a
     for _ in range(2):
         found = GitCapture.launch(repo, provenance, store).collect()
         assert found["untracked"] == ["new.py"]
-    assert "ls-files" not in asked
+    assert asked.count("ls-files") == 1  # the tracked ones
     (repo / "out").mkdir()
     (repo / "out" / "a.py").write_text("")
     assert GitCapture.launch(repo, provenance, store).collect()["untracked"] == ["new.py", "out/a.py"]
@@ -439,7 +440,12 @@ def capture_with(repo: Path, provenance: Path, timeout_s: float = 20.0, **env: s
 
 def test_without_git_on_the_path(repo: Path, provenance: Path, tmp_path: Path) -> None:
     found = capture_with(repo, provenance, PATH=str(tmp_path))
-    assert found == {"error": "git is not installed or not on PATH"}
+    assert found == {
+        "error": "git is not installed or not on PATH",
+        "root": str(repo),
+        "commit": git(repo, "rev-parse", "HEAD"),
+        "branch": "main",
+    }
 
 
 def test_inside_a_hook_of_another_repository(repo: Path, provenance: Path) -> None:
@@ -449,17 +455,169 @@ def test_inside_a_hook_of_another_repository(repo: Path, provenance: Path) -> No
     assert found["dirty"] is False
 
 
-def test_a_repository_git_refuses_to_read_is_named(repo: Path, provenance: Path) -> None:
+def test_a_repository_of_another_owner_is_read_whole_and_the_refusal_named(repo: Path, provenance: Path) -> None:
+    (repo / "train.py").write_text("lr = 0.2\n")
     found = capture_with(repo, provenance, GIT_TEST_ASSUME_DIFFERENT_OWNER="1", HOME=str(repo.parent))
-    assert "dubious ownership" in found["error"]
-    assert not provenance.exists()
+    assert "dubious ownership" in found["refused"]
+    assert "error" not in found
+    assert (found["commit"], found["dirty"]) == (git(repo, "rev-parse", "HEAD"), True)
+    assert "+lr = 0.2" in (provenance / "uncommitted.patch").read_text()
 
 
-def test_a_broken_repository_is_an_error_or_nothing_but_never_raises(tmp_path: Path, provenance: Path) -> None:
+def test_nothing_that_the_settings_of_another_owner_name_is_run(repo: Path, provenance: Path) -> None:
+    ran = repo.parent / "ran"
+    program = repo.parent / "program"
+    program.write_text(f"#!/bin/sh\necho $0 $* >> {ran}\ncat\n")
+    program.chmod(0o755)
+    (repo / ".gitattributes").write_text("*.bin filter=a diff=a\n*.py filter=b=c.d diff=a\n*.txt filter=lfs\n")
+    (repo / "note.txt").write_text("one")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "attributes")
+    for number, kind in enumerate(("clean", "smudge", "process")):
+        for name in ("a", "b=c.d", "lfs"):
+            git(repo, "config", f"filter.{name}.{kind}", f"{program} {number}")
+            git(repo, "config", f"filter.{name}.required", "true")
+    for name in (
+        "core.fsmonitor",
+        "diff.external",
+        "diff.a.command",
+        "diff.a.textconv",
+        "core.sshCommand",
+        "core.pager",
+    ):
+        git(repo, "config", name, str(program))
+    hook = repo / ".git" / "hooks" / "post-index-change"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\necho hook >> {ran}\n")
+    hook.chmod(0o755)
+    ran.unlink(missing_ok=True)
+    for name in ("train.py", "data.bin", "note.txt"):
+        (repo / name).write_text("another\n")
+    found = capture_with(repo, provenance, GIT_TEST_ASSUME_DIFFERENT_OWNER="1", HOME=str(repo.parent))
+    assert not ran.exists()
+    assert (found["dirty"], "error" in found) == (True, False)
+    assert "+another" in (provenance / "uncommitted.patch").read_text()
+
+
+@pytest.mark.parametrize("required", ["true", "false"])
+def test_a_filter_that_is_not_installed_costs_nothing(repo: Path, provenance: Path, required: str) -> None:
+    (repo / ".gitattributes").write_text("*.bin filter=lfs\n")
+    git(repo, "config", "filter.lfs.process", "no-such-program")
+    git(repo, "config", "filter.lfs.required", required)
+    (repo / "data.bin").write_bytes(b"\0two\n")
+    found = capture(repo, provenance)
+    assert (found["commit"], found["dirty"]) == (git(repo, "rev-parse", "HEAD"), True)
+    assert "error" not in found
+    assert ("refused" in found) == (required == "true")
+    clone = repo.parent / "clone"
+    git(repo.parent, "clone", "-q", str(repo), str(clone))
+    git(clone, "apply", "--binary", str(provenance / "uncommitted.patch"))
+    assert (clone / "data.bin").read_bytes() == b"\0two\n"
+
+
+def test_a_broken_index_leaves_commit_and_branch(repo: Path, provenance: Path) -> None:
+    commit = git(repo, "rev-parse", "HEAD")
+    for content in (b"garbage", (repo / ".git" / "index").read_bytes()[:10]):
+        (repo / ".git" / "index").write_bytes(content)
+        found = capture(repo, provenance)
+        assert "index" in found["error"]
+        assert (found["commit"], found["branch"], found["root"]) == (commit, "main", str(repo))
+
+
+def test_the_head_is_found_without_git_wherever_it_is_kept(repo: Path) -> None:
+    commit = git(repo, "rev-parse", "HEAD")
+    assert read_head(repo) == {"commit": commit, "branch": "main"}
+    git(repo, "checkout", "-qb", "a/b")
+    git(repo, "pack-refs", "--all")
+    assert read_head(repo) == {"commit": commit, "branch": "a/b"}
+    tree = repo.parent / "tree"
+    git(repo, "worktree", "add", "-q", "-b", "side", str(tree))
+    assert read_head(tree) == {"commit": commit, "branch": "side"}
+    git(repo, "checkout", "-q", "--detach")
+    assert read_head(repo) == {"commit": commit, "branch": None}
+
+
+@pytest.mark.parametrize("head", ["", "ref: refs/heads/none\n", "ref: ../../secret\n", "ref: /etc/passwd\n", "zzz"])
+def test_a_broken_head_is_an_error(repo: Path, provenance: Path, head: str) -> None:
+    (repo / "x").write_text("0" * 40)
+    (repo / ".git" / "HEAD").write_text(head)
+    found = capture(repo, provenance)
+    if head.startswith("ref: refs/heads/none"):
+        assert found["commit"] is None
+    else:
+        assert list(found) == ["error"]
+
+
+def test_no_reference_leads_out_of_git_s_folder(repo: Path) -> None:
+    (repo / "x").write_text("0" * 40)
+    for reference in ("refs/heads/../../../x", "../x", str(repo / "x"), "refs/heads/none"):
+        (repo / ".git" / "HEAD").write_text(f"ref: {reference}\n")
+        assert read_head(repo) == {}
+
+
+def test_a_fifo_for_git_s_own_files_is_not_waited_for(repo: Path) -> None:
+    (repo / ".git" / "HEAD").unlink()
+    os.mkfifo(repo / ".git" / "HEAD")
+    assert read_head(repo) == {}
+
+
+def test_a_git_folder_that_leads_nowhere_is_an_error_and_an_empty_one_is_none(tmp_path: Path, provenance: Path) -> None:
     (tmp_path / ".git").write_text("gitdir: /nowhere\n")
-    assert capture(tmp_path, provenance) == {}
+    assert "not a git repository: /nowhere" in capture(tmp_path, provenance)["error"]
     (tmp_path / ".git").write_text("nonsense")
     assert "error" in capture(tmp_path, provenance)
+    (tmp_path / ".git").unlink()
+    (tmp_path / ".git").mkdir()
+    assert capture(tmp_path, provenance) == {}
+
+
+def test_a_lock_that_was_left_and_a_shallow_clone_cost_nothing(repo: Path, provenance: Path) -> None:
+    (repo / "train.py").write_text("lr = 0.2\n")
+    git(repo, "commit", "-qam", "second")
+    clone = repo.parent / "clone"
+    git(repo.parent, "clone", "-q", "--depth=1", f"file://{repo}", str(clone))
+    (clone / ".git" / "index.lock").write_text("")
+    (clone / "train.py").write_text("lr = 0.3\n")
+    found = capture(clone, provenance)
+    assert (found["commit"], found["dirty"], "error" in found) == (git(repo, "rev-parse", "HEAD"), True, False)
+
+
+def test_a_partial_clone_fetches_nothing(repo: Path, provenance: Path) -> None:
+    git(repo, "config", "uploadpack.allowFilter", "true")
+    clone = repo.parent / "clone"
+    git(repo.parent, "clone", "-q", "--filter=blob:none", "--no-checkout", f"file://{repo}", str(clone))
+    ran = repo.parent / "ran"
+    git(clone, "config", "remote.origin.uploadpack", f"touch {ran}; git-upload-pack")
+    git(clone, "read-tree", "HEAD")
+    (clone / "train.py").write_text("lr = 0.3\n")
+    found = capture(clone, provenance)
+    assert not ran.exists()
+    assert found["commit"] == git(repo, "rev-parse", "HEAD")
+    assert "error" in found
+
+
+@pytest.mark.parametrize("flag", ["--skip-worktree", "--assume-unchanged"])
+def test_changes_that_git_was_told_not_to_look_at_are_named(repo: Path, provenance: Path, flag: str) -> None:
+    git(repo, "update-index", flag, "train.py", "data.bin")
+    assert "hidden" not in capture(repo, provenance)
+    (repo / "train.py").write_text("lr = 0.9\n")
+    found = capture(repo, provenance)
+    assert (found["hidden"], found["dirty"]) == (["train.py"], True)
+
+
+def test_a_sparse_checkout_hides_nothing(repo: Path, provenance: Path) -> None:
+    (repo / "far").mkdir()
+    (repo / "far" / "a.py").write_text("A = 1\n")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "far")
+    git(repo, "sparse-checkout", "set", "near")
+    assert not (repo / "far").exists()
+    found = capture(repo, provenance)
+    assert (found["dirty"], "hidden" in found) == (False, False)
+    (repo / "far").mkdir()
+    (repo / "far" / "a.py").write_text("A = 2\n")
+    found = capture(repo, provenance)
+    assert (found["dirty"], found.get("hidden", ["far/a.py"])) == (True, ["far/a.py"])
 
 
 def test_a_git_that_hangs_is_killed_with_its_children(repo: Path, provenance: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from frameworm.experiment.model import ExperimentInfo
-from frameworm.experiment.provenance.code import capture_code
+from frameworm.experiment.provenance.code import CodeRecord
 from frameworm.experiment.provenance.git import GitCapture
 from frameworm.experiment.query.code_diff import CodeDiff, compare_code
 
@@ -54,8 +54,8 @@ class Repository:
         provenance.mkdir(parents=True)
         capture = GitCapture.launch(self.root / cwd, provenance)
         git = capture.collect()
-        blobs, root = self._folder / "store" / ".frameworm" / "blobs", Path(git["root"])
-        code = capture_code(provenance, blobs, self.root / cwd, root=root, untracked=capture.untracked)
+        blobs = self._folder / "store" / ".frameworm" / "blobs"
+        code = CodeRecord(self.root / cwd).take(provenance, blobs, capture, in_git=True)
         code |= {"left_out": [], "left_out_count": 0}  # the script: it is pytest
         return ExperimentInfo(exp_dir.name, "0" * 32, "name", exp_dir, git=git, code=code)
 
@@ -169,7 +169,7 @@ def test_comments_and_layout_are_told_from_code(repository: Repository) -> None:
 
 def test_before_the_first_commit(tmp_path: Path) -> None:
     repository = Repository(tmp_path)
-    repository.git("add", "train.py")
+    repository.git("add", ".")
     a = repository.record()
     repository.write("train.py", TRAIN.replace("x**2", "x**3"))
     diff = compare_code(a, repository.record())

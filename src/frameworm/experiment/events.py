@@ -112,6 +112,8 @@ class _Git(Record):
     patch_bytes = maybe(_size())
     patch_truncated = maybe(Either(Flag(), Texts()))
     patch_masked = maybe(Flag())
+    hidden = maybe(Texts())
+    refused = maybe(Text())
     error = maybe(Text())
 
 
@@ -127,6 +129,7 @@ class _LeftOut(Record):
     path = Text()
     size_bytes = maybe(_size())
     why = Text()
+    digest = maybe(Text())
 
 
 class _Notebook(Record):

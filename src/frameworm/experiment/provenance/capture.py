@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
-from frameworm.experiment.provenance.code import capture_code
+from frameworm.experiment.errors import tell
+from frameworm.experiment.provenance.code import CodeRecord
 from frameworm.experiment.provenance.environment import capture_quick, capture_slow, write_requirements
 from frameworm.experiment.provenance.git import GitCapture
 from frameworm.experiment.provenance.inputs import InputList
@@ -52,14 +52,15 @@ class Capture:
         """
         self._event = event
         self._cwd = _working_folder()
-        self._git = GitCapture.launch(self._cwd, exp_dir / PROVENANCE, exp_dir.parent)
+        self._cells = current_cells()
+        self._code = CodeRecord(self._cwd, cells=self._cells is not None)
+        program = self._code.program
+        self._git = GitCapture.launch(program.folder, exp_dir / PROVENANCE, exp_dir.parent, program.file)
         seed_late_imports()
         if random_dir is not None:
             guard(lambda: restore_states(random_dir), "restoring the random generators")
         self._states = collect_states()
-        self._code: dict[str, Any] = {}
-        self._modules = 0
-        self._cells = current_cells()
+        self._recorded: dict[str, Any] = {}
         self._stored_cells: tuple[Cell, ...] = ()
         event("environment", environment={**capture_quick(), "ordinal": ordinal})
         self._inputs = InputList(exp_dir.parent) if record_inputs else None
@@ -77,7 +78,7 @@ class Capture:
         with no_fork():
             for name in ("json", "pwd"):
                 importlib.import_module(name)  # whatever the parts below need
-        guard(lambda: self._finish_code(exp_dir, provenance_dir, git.get("root")), "capturing the code")
+        guard(lambda: self._finish_code(exp_dir, provenance_dir, in_git="root" in git), "capturing the code")
         guard(
             lambda: self._event("randomness", randomness=keep_states(self._states, provenance_dir)),
             "capturing the random generators",
@@ -86,25 +87,25 @@ class Capture:
 
     def _finish_git(self, provenance_dir: Path) -> dict[str, Any]:
         self._git.provenance_dir = provenance_dir
-        found = self._git.collect(TIMEOUT_S)
+        found = self._git.collect(TIMEOUT_S, self._code.loaded)
         self._event("git", git=found)
+        why = found.get("error") or found.get("refused")
+        if why and self._git.root is not None:
+            commit = f"commit {found['commit'][:10]} is recorded" if found.get("commit") else "no commit is recorded"
+            tell(f"git refuses {self._git.root}: {why}; {commit}, and the program's files are stored as outside git")
         return found
 
-    def _finish_code(self, exp_dir: Path, provenance_dir: Path, root: str | None) -> None:
-        self._modules = len(sys.modules)
+    def _finish_code(self, exp_dir: Path, provenance_dir: Path, *, in_git: bool) -> None:
         blobs_dir = exp_dir.parent / HIDDEN / BLOBS
-        top = None if root is None else Path(root)
-        self._code = capture_code(
-            provenance_dir, blobs_dir, self._cwd, root=top, untracked=self._git.untracked, ran=self._ran()
-        )
+        self._recorded = self._code.take(provenance_dir, blobs_dir, self._git, in_git=in_git, ran=self._ran())
         self._tell_code(provenance_dir)
 
-    def _ran(self) -> list[Path] | None:
-        """Return the files that cells ran; None for a program that has no cells."""
-        return None if self._cells is None else run_files(self._cells.so_far(), self._cwd)
+    def _ran(self) -> list[Path]:
+        """Return the files that cells ran."""
+        return [] if self._cells is None else run_files(self._cells.so_far(), self._cwd)
 
     def _tell_code(self, provenance_dir: Path) -> None:
-        code = self._code
+        code = self._recorded
         if self._cells is not None:
             self._stored_cells = self._cells.so_far()
             stored = store_cells(self._stored_cells, provenance_dir)
@@ -112,9 +113,16 @@ class Capture:
         self._event("code", code=code)
 
     def follow(self, exp_dir: Path) -> None:
-        """Record the cells that began since; should the kernel die, they are there."""
-        if self._code and self._cells is not None and self._cells.so_far() != self._stored_cells:
-            guard(lambda: self._tell_code(exp_dir / PROVENANCE), "recording the cells")
+        """Record what was imported and the cells that began since; on the background thread, or at the end."""
+        if self._recorded:
+            guard(lambda: self._follow(exp_dir), "recording the code")
+
+    def _follow(self, exp_dir: Path) -> None:
+        blobs_dir = exp_dir.parent / HIDDEN / BLOBS
+        more = self._code.follow(exp_dir / PROVENANCE, blobs_dir, self._ran())
+        self._recorded = more or self._recorded
+        if more or (self._cells is not None and self._cells.so_far() != self._stored_cells):
+            self._tell_code(exp_dir / PROVENANCE)
 
     def _finish_environment(self, provenance_dir: Path) -> None:
         slow = capture_slow()
@@ -128,18 +136,7 @@ class Capture:
             exp_dir: where the experiment's folder is now.
             known: paths whose fingerprints are recorded already.
         """
-        snapshot = self._code.get("kind") == "snapshot"
-        if snapshot and (self._modules != len(sys.modules) or self._cells is not None):
-            blobs_dir = exp_dir.parent / HIDDEN / BLOBS
-            ran = self._ran()
-            code = guard(
-                lambda: capture_code(exp_dir / PROVENANCE, blobs_dir, self._cwd, ran=ran), "capturing the code"
-            )
-            if code is not None:
-                self._code = code
-                guard(lambda: self._tell_code(exp_dir / PROVENANCE), "recording the code")
-        else:
-            self.follow(exp_dir)
+        self.follow(exp_dir)
         if self._inputs is not None:
             for path in (path for path in self._inputs.stop() if path not in known):
                 guard(lambda path=path: self._record_input(path), f"the fingerprint of {path}")  # type: ignore[misc]

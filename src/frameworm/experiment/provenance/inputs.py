@@ -7,7 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
-from frameworm.experiment.provenance.code import installed_folders
+from frameworm.experiment.provenance.program import installed_folders
 
 _MANY = 1_000
 _listening: list[InputList] = []

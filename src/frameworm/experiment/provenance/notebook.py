@@ -78,7 +78,7 @@ def with_cells(code: Mapping[str, Any], stored: Mapping[str, Any], starting_dir:
     """Return a record of code with that of the cells in it.
 
     Args:
-        code: as ``capture_code`` returned it.
+        code: as ``CodeRecord`` returned it.
         stored: as ``store_cells`` did.
         starting_dir: where the shell was started; that is the working folder, unless it is outside of the code.
     """

@@ -19,7 +19,7 @@ from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.paths import open_inside
 from frameworm.experiment.provenance.code import CODE
 from frameworm.experiment.provenance.environment import REQUIREMENTS_NAME
-from frameworm.experiment.provenance.git import PATCH_NAME
+from frameworm.experiment.provenance.patch import PATCH_NAME
 from frameworm.experiment.storage.folder import PROVENANCE
 
 SIGNATURE = "signature"

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.provenance.code import CODE
-from frameworm.experiment.provenance.git import PATCH_NAME
+from frameworm.experiment.provenance.patch import PATCH_NAME
 from frameworm.experiment.storage.folder import PROVENANCE
 
 _TIMEOUT_S = 120

@@ -12,9 +12,9 @@ from typing import Any
 from frameworm.experiment.errors import ReproductionError
 from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.paths import absolute_of, open_inside, parts_of, place_inside
-from frameworm.experiment.provenance.code import CODE, kept_digest
-from frameworm.experiment.provenance.git import PATCH_NAME, read_patch
+from frameworm.experiment.provenance.code import CODE, CODE_SUFFIXES, file_digest, kept_digest
 from frameworm.experiment.provenance.notebook import NOTEBOOK_NAME, SCRIPT_NAME
+from frameworm.experiment.provenance.patch import PATCH_NAME, read_patch
 from frameworm.experiment.reproduction.lending import Lender
 from frameworm.experiment.reproduction.report import Part, Remark
 from frameworm.experiment.reproduction.repository import GitError, Repository
@@ -25,7 +25,6 @@ MIRROR = "files"
 """Folder of a layout in which all lies as it lay on the machine where it was recorded."""
 GIT = "git"
 """Folder in ``provenance`` of an imported experiment: the commits that it needs, as bundles named by them."""
-_CODE_SUFFIXES = frozenset(".py .pyx .pyi .so .sh .c .cc .cpp .cu .h .yaml .yml .toml .json .ini .cfg .ipynb".split())
 
 
 @dataclass(slots=True)
@@ -371,11 +370,9 @@ def _left_out(info: ExperimentInfo, layout: Layout) -> None:
         if not today.exists():
             layout.doubt(f"{path} was not stored ({why}) and is gone", path)
             continue
-        look = today.stat()
-        unchanged = look.st_mtime_ns // 1_000_000 <= (info.started_ms or 0) and not today.is_symlink()
-        if unchanged:
-            layout.say("code", "same", f"{path} was not stored ({why}); not changed since, by its time", path)
-        elif today.suffix in _CODE_SUFFIXES:
+        if one.get("digest") and today.is_file() and file_digest(today) == one["digest"]:
+            layout.say("code", "same", f"{path} was not stored ({why}); not changed since", path)
+        elif today.suffix in CODE_SUFFIXES:
             layout.doubt(f"{path} was not stored ({why}); today's is used", path)
         else:
             layout.say("code", "unknown", f"{path} was not stored ({why}); today's is used", path)

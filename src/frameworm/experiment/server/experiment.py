@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query
 
 from frameworm.experiment.errors import ExperimentNotFoundError, StoreError, UnsafePathError
 from frameworm.experiment.model import NO_EPOCH, SYSTEM_CONTEXT, ExperimentInfo, SeriesSummary
-from frameworm.experiment.provenance.git import PATCH_NAME
+from frameworm.experiment.provenance.patch import PATCH_NAME
 from frameworm.experiment.server.delivery import Json
 from frameworm.experiment.server.opened import open_below
 from frameworm.experiment.server.parameters import Natural, ids_in
