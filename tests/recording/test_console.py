@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -391,3 +392,83 @@ def test_a_print_costs_microseconds(log: Path) -> None:
             within = min(cost() for _ in range(3))
     assert within - without < 100e-6
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+# ---------------------------------------------------------------------------------------------- streams that come later
+
+NEW = {
+    "a wrapper of a copy of the descriptor": (
+        "old = sys.stdout; sys.stdout = io.TextIOWrapper(open(os.dup(1), 'wb'), 'utf-8', write_through=True)\n"
+        "print('new'); sys.stdout.close(); sys.stdout = old\n"
+    ),
+    "a wrapper of the same buffer": "sys.stdout = io.TextIOWrapper(sys.stdout.buffer, 'utf-8')\nprint('new')\n",
+    "the descriptor opened anew": "sys.stdout = os.fdopen(os.dup(1), 'w', buffering=1)\nprint('new')\n",
+    "detached": "sys.stdout = io.TextIOWrapper(sys.stdout.detach(), encoding='utf-8')\nprint('new')\n",
+    "a writer of codecs": "import codecs; sys.stdout = codecs.getwriter('utf-8')(sys.stdout.buffer)\nprint('new')\n",
+    "reconfigured": "sys.stdout.reconfigure(encoding='utf-8', line_buffering=True)\nprint('new')\n",
+    "stderr": "sys.stdout = sys.stderr\nprint('new')\n",
+    "redirected to stderr": "with contextlib.redirect_stdout(sys.stderr): print('new')\n",
+    "a tee": "sys.stdout = Tee(sys.stdout)\nprint('new')\n",
+    "a tee that knows the descriptor": "sys.stdout = Tee(sys.stdout)\nTee.fileno = lambda self: 1\nprint('new')\n",
+    "a tee over a new one": (
+        "sys.stdout = Tee(io.TextIOWrapper(open(os.dup(1), 'wb'), 'utf-8', write_through=True))\n"
+        "Tee.fileno = lambda self: 1\nprint('new')\n"
+    ),
+    "a new stderr": "sys.stderr = io.TextIOWrapper(open(os.dup(2), 'wb'))\nprint('new', file=sys.stderr)\n",
+    "written without print, after a second": (
+        "sys.stdout = os.fdopen(os.dup(1), 'w')\ncapture.flush()\nsys.stdout.write('new\\n')\n"
+    ),
+    "a handler of logging that holds the old one": (
+        "handler = logging.StreamHandler(sys.stdout); logging.getLogger().addHandler(handler)\n"
+        "sys.stdout = os.fdopen(os.dup(1), 'w'); logging.warning('new')\n"
+    ),
+    "a handler of logging that holds the new one": (
+        "sys.stdout = os.fdopen(os.dup(1), 'w'); print(end='')\n"
+        "logging.getLogger().addHandler(logging.StreamHandler(sys.stdout)); logging.warning('new')\n"
+    ),
+    "put back": "old = sys.stdout; sys.stdout = os.fdopen(os.dup(1), 'w'); sys.stdout = old; print('new')\n",
+    "a program's own print": (
+        "import builtins; theirs = builtins.print; builtins.print = lambda *a, **k: theirs(*a, **k)\n"
+        "sys.stdout = os.fdopen(os.dup(1), 'w'); print('new')\n"
+    ),
+}
+TEE = """
+import contextlib, io, logging
+class Tee:
+    def __init__(self, stream): self.stream = stream
+    def write(self, text): return self.stream.write(text)
+    def flush(self): self.stream.flush()
+"""
+
+
+@pytest.mark.parametrize("how", NEW)
+def test_what_is_printed_through_a_stream_that_came_later_is_recorded_once(log: Path, how: str) -> None:
+    done = run(TEE + NEW[how] + "capture.stop()\n", log)
+    assert log.read_text() == "new\n"
+    assert done.stdout + done.stderr == "new\n"
+
+
+@pytest.mark.parametrize("target", ["io.StringIO()", "open(os.devnull, 'w')", "open(sys.argv[1] + '.own', 'w')"])
+def test_what_a_program_sends_elsewhere_itself_is_not_recorded(log: Path, target: str) -> None:
+    script = f"with contextlib.redirect_stdout({target}): print('elsewhere')\nprint('here')\ncapture.stop()\n"
+    assert run(TEE + script, log).stderr == ""
+    assert log.read_text() == "here\n"
+
+
+def test_it_is_said_once_that_a_file_of_the_programs_own_is_not_recorded(log: Path) -> None:
+    script = "sys.stdout = open(sys.argv[1] + '.own', 'w')\nfor _ in range(5): print('elsewhere'); capture.flush()\n"
+    told = run(script + "capture.stop()\n", log).stderr
+    assert told.count("FramewormWarning") == 1
+    assert f"sys.stdout leads to '{log}.own' now: what is printed there is not in {log}" in told
+
+
+def test_print_is_wrapped_once_and_passes_everything_on(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with captured(log):
+        ours = print
+        with captured(log.with_suffix(".2")):
+            assert print is ours
+    assert pickle.loads(pickle.dumps(print)) is print
+    assert print("a", "b", sep="-", end="!\n", flush=True) is None
+    with pytest.raises(TypeError):
+        print("a", wrong=True)  # type: ignore[call-overload]
+    assert capsys.readouterr().out == "a-b!\n"

@@ -2,15 +2,20 @@ r"""Copy what Python prints into ``logs/console.log`` while it goes on to the te
 
 The ``write`` of the very objects ``sys.stdout`` and ``sys.stderr`` is wrapped, no stand-in is put in their place:
 ``isatty``, ``fileno``, ``buffer`` and identity stay what they are, and logging handlers that were made before
-the experiment are heard too. Bytes written to ``sys.stdout.buffer`` or by C code are not seen.
+the experiment are heard too. A stream that is put in their place later is heard if it leads to the same terminal, pipe
+or file: from the next ``print`` on, which looks for it, else from the next second. What a program sends elsewhere
+itself, bytes written to ``sys.stdout.buffer``, and what C code or another process prints are not seen.
 
 The file holds lines as they would be left standing in a terminal, see ``terminal``; secrets are masked.
 """
 
 from __future__ import annotations
 
+import builtins
 import contextlib
+import functools
 import os
+import stat
 import sys
 import threading
 import warnings
@@ -18,7 +23,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from frameworm.experiment.errors import FramewormWarning
+from frameworm.experiment.errors import FramewormWarning, tell
 from frameworm.experiment.recording.terminal import Lines
 from frameworm.experiment.secrets import mask_text
 
@@ -39,6 +44,10 @@ class ConsoleCapture:
         self._fd = -1
         self._taps: dict[int, _Tap] = {}  # the uppermost of each stream, by its id
         self._warned = False
+        self._first: tuple[Any, ...] = ()  # the streams as they were at the start
+        self._places: set[tuple[int, int]] = set()  # what they lead to
+        self._elsewhere: object = None  # a stream that led to another file a second ago
+        self._told_of_another_file = False
         self._reset()
 
     def _reset(self) -> None:
@@ -58,14 +67,23 @@ class ConsoleCapture:
         except OSError as error:
             return self._warn(error)
         self._reset()
+        self._first = (sys.stdout, sys.stderr)
+        self._places = {
+            (found.st_dev, found.st_ino) for stream in self._first if (found := _file_of(stream)) is not None
+        }
         _active.add(self)
-        self.follow()
+        _watch_print()
+        follow()
 
     def follow(self) -> None:
-        """Tap the streams where something else has taken our place, as IPython does for each cell."""
+        """Tap new streams, and those where something has taken our place, as IPython does for each cell."""
         for index, stream in enumerate((sys.stdout, sys.stderr)):
             if stream is None or (index == 1 and stream is sys.stdout):
                 continue
+            if not any(stream is first for first in self._first):
+                found = _file_of(stream)
+                if found is None or (found.st_dev, found.st_ino) not in self._places:
+                    continue
             try:
                 write = stream.write
                 while isinstance(write, _Tap) and write.capture is not self:
@@ -101,6 +119,9 @@ class ConsoleCapture:
 
     def flush(self) -> None:
         """Write lines that have stayed unfinished since the last call; to be called every second or so."""
+        if self in _active:
+            self.follow()
+            self._tell_of_another_file()
         if self not in _active or not self._lock.acquire(blocking=False):
             return
         try:
@@ -114,6 +135,19 @@ class ConsoleCapture:
         finally:
             self._lock.release()
         self._drain_if_free()
+
+    def _tell_of_another_file(self) -> None:
+        """Say once that the program prints into a file of its own, unless that is over within a second or so."""
+        stream = sys.stdout
+        found = None if any(stream is first for first in self._first) else _file_of(stream)
+        if found is None or not stat.S_ISREG(found.st_mode) or (found.st_dev, found.st_ino) in self._places:
+            self._elsewhere = None
+        elif self._elsewhere is not stream:
+            self._elsewhere = stream
+        elif not self._told_of_another_file:
+            self._told_of_another_file = True
+            name = getattr(stream, "name", "another file")
+            tell(f"sys.stdout leads to {name!r} now: what is printed there is not in {self._path}")
 
     def take(self, index: int, text: str) -> None:
         """Take a copy of what was written to stream ``index``; never raises."""
@@ -157,8 +191,34 @@ class ConsoleCapture:
             warnings.warn(message, FramewormWarning, stacklevel=4)
 
 
+def _file_of(stream: Any) -> os.stat_result | None:
+    """Return what file, terminal or pipe a stream leads to; None if it leads to none."""
+    try:
+        return os.fstat(stream.fileno())
+    except Exception:  # no such method, none that works, closed: streams are anybody's
+        return None
+
+
 _active: set[ConsoleCapture] = set()
 _passing = threading.local()
+_looked_at: tuple[Any, Any] = (None, None)
+
+
+@functools.cache
+def _watch_print() -> None:
+    """Have ``print`` look for a new ``sys.stdout``: nothing else tells that there is one.
+
+    For good: ``torch.compile`` notes which functions are Python's own, and must not find another one later.
+    """
+    original = builtins.print
+
+    @functools.wraps(original)
+    def print(*values: Any, **options: Any) -> None:
+        if _active and (sys.stdout is not _looked_at[0] or sys.stderr is not _looked_at[1]):
+            follow()
+        original(*values, **options)
+
+    builtins.print = print
 
 
 def is_active() -> bool:
@@ -174,6 +234,8 @@ def show(index: int, text: str) -> None:
 
 def follow() -> None:
     """Have every capture look which streams there are now, and take away what has outlived its own."""
+    global _looked_at
+    _looked_at = (sys.stdout, sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         tap = getattr(stream, "write", None)
         if isinstance(tap, _Tap) and tap.capture not in _active:
