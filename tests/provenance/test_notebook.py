@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +19,16 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from frameworm.experiment import ExperimentManager
+from frameworm.experiment.errors import ReproductionError
 from frameworm.experiment.model import ExperimentInfo
+from frameworm.experiment.query.code_diff import compare_code
 
 START = "from frameworm.experiment import Experiment\nexp = Experiment('cells', system_metrics_s=0).start()"
 
-# Kernels do not look at what C code prints while pytest runs them.
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+def environment() -> dict[str, str]:
+    """Return a kernel's variables: it does not look at what C code prints while pytest runs it."""
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 
 
 class Notebook:
@@ -49,7 +55,7 @@ class Notebook:
 
     def restart(self) -> None:
         """Restart the kernel as the menu of a notebook does."""
-        run_sync(self.client.km.restart_kernel)(env=ENVIRONMENT)
+        run_sync(self.client.km.restart_kernel)(env=environment())
         run_sync(self.client.kc.wait_for_ready)(timeout=60)
 
 
@@ -69,7 +75,7 @@ def kernel(folder: Path) -> Iterator[Notebook]:
     notebook = Notebook(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the client's own, as it comes and goes
-        with notebook.client.setup_kernel(env=ENVIRONMENT):
+        with notebook.client.setup_kernel(env=environment()):
             yield notebook
 
 
@@ -83,6 +89,11 @@ def info(folder: Path, experiment_id: str = "exp_001") -> ExperimentInfo:
 
 def text(one: ExperimentInfo, path: str) -> str:
     return (one.path / path).read_text()
+
+
+def git(folder: Path, *words: str) -> None:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
 
 
 def endings(folder: Path) -> dict[str, tuple[str, str]]:
@@ -190,3 +201,76 @@ def test_a_notebook_that_is_run_as_a_program(folder: Path, last: str, ending: tu
         warnings.simplefilter("ignore")
         NotebookClient(node, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
     assert endings(folder) == {"cells": ending}
+
+
+TRAIN = """
+with Experiment(name, {{"lr": {lr}}}, system_metrics_s=0) as exp:
+    for step in range(5):
+        weight += exp.config["lr"] * random.random() * helper.double(1)
+        exp.log_metric("weight", weight, step)
+"""
+
+
+def test_recorded_cells_are_compared_and_run_again(kernel: Notebook, folder: Path) -> None:
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "first")
+    (folder / "helper.py").write_text("def double(x):\n    return 2.5 * x\n")
+    (folder / "sub").mkdir()
+    (folder / "sub/prepare.py").write_text("name = 'by a file'\n")
+    kernel.run(
+        "%gui\nfrom frameworm.experiment import Experiment, seed_everything\nimport helper, random",
+        "%cd -q sub\n%run prepare.py\n%cd -q ..",
+        "seed_everything(3)\nweight = await __import__('asyncio').sleep(0, 0.5)",
+        TRAIN.format(lr=0.1),
+    )
+    kernel.fail("weight = weight.typo")
+    kernel.run(TRAIN.format(lr=0.2), "print('after it')")
+    (folder / "helper.py").write_text("def double(x):\n    return 3 * x\n")
+
+    one, two = info(folder, "exp_001"), info(folder, "exp_002")
+    assert [len(one.code["files"]), one.code["notebook"]["cells"], two.code["notebook"]["cells"]] == [2, 4, 6]
+    diff = compare_code(one, two)
+    assert [file.path for file in diff.files] == ["notebook-cells.py"]
+    added = [line for line in diff.patch.splitlines() if line.startswith("+")]
+    assert any('"lr": 0.2' in line for line in added) and "+# In [6]" in added
+
+    again = manager(folder).reproduce("exp_002")
+    assert (again.outcome, again.exit_code) == ("identical", 0), again.tail
+    assert not again.diff.code.differs
+    assert sorted(path.name for path in (folder / "experiments").glob("exp_*"))[2:] == ["exp_003_by_a_file"]
+    made = info(folder, again.reproduction_id)
+    assert made.status == "completed" and made.code["notebook"]["cells"] == 6
+
+    notebook = two.path / "provenance/notebook.ipynb"
+    notebook.write_text(notebook.read_text().replace("0.2", "0.25"))
+    with pytest.raises(ReproductionError, match="not recorded here by you") as refusal:
+        manager(folder).reproduce("exp_002")
+    assert "6 cells, from the record" in str(refusal.value)
+    with pytest.raises(ReproductionError, match="the cells are not what was recorded"):
+        manager(folder).reproduce("exp_002", strict=True, trust=True)
+
+
+def test_a_cell_with_a_secret_and_ipython_at_a_prompt(folder: Path) -> None:
+    """The prompt of a terminal: its cells are recorded, and what was typed before; an error there is outlived."""
+    typed = [
+        "api_key = 'sk-proj-abcdefghijklmnopqrstuvwx1234567890'",
+        START,
+        "exp.log_metric('x', 1)",
+        "print('said')",
+        "6 * 7",
+        "1 / 0",
+        "%time 1",
+        "exit",
+    ]
+    command = [sys.executable, "-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor"]
+    done = subprocess.run(command, input="\n".join(typed), text=True, cwd=folder, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    one = info(folder)
+    assert (one.status, one.code["notebook"]["cells"], one.code["notebook"]["masked"]) == ("completed", 8, [1])
+    console = text(one, "logs/console.log")
+    assert [console.count(words) for words in ("said", "42", "ZeroDivisionError: ")] == [1, 1, 1]
+    stored = [path.read_bytes() for path in one.path.rglob("*") if path.is_file()]
+    assert not any(b"sk-proj-abcdefgh" in content for content in stored)
+    with pytest.raises(ReproductionError, match=r"secrets were masked in In \[1\]"):
+        manager(folder).reproduce("exp_001", strict=True)

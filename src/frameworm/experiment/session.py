@@ -168,8 +168,8 @@ class Session:
                 guard(self._refresh_metadata, "writing metadata.json")
 
     def _follow_capture(self) -> None:
-        if self._capture is not None and not self._astray:
-            self._capture.follow(self._exp_dir)
+        if self._capture is not None and not self._astray and self._capture.follow(self._exp_dir):
+            guard(self._sign, "signing the cells")
 
     def _log_system(self, sampler: SystemSampler) -> None:
         sample = sampler.sample()

@@ -52,7 +52,8 @@ class Capture:
         """
         self._event = event
         self._cwd = _working_folder()
-        self._cells = current_cells()
+        cells = current_cells()
+        self._cells = cells if cells and cells.so_far() else None  # none where IPython was given a file to run
         self._code = CodeRecord(self._cwd, cells=self._cells is not None)
         program = self._code.program
         self._git = GitCapture.launch(program.folder, exp_dir / PROVENANCE, exp_dir.parent, program.file)
@@ -112,17 +113,22 @@ class Capture:
             code = with_cells(code, stored, self._cells.starting_dir)
         self._event("code", code=code)
 
-    def follow(self, exp_dir: Path) -> None:
-        """Record what was imported and the cells that began since; on the background thread, or at the end."""
-        if self._recorded:
-            guard(lambda: self._follow(exp_dir), "recording the code")
+    def follow(self, exp_dir: Path) -> bool:
+        """Record what was imported and the cells that began since; on the background thread, or at the end.
 
-    def _follow(self, exp_dir: Path) -> None:
+        Returns:
+            whether there was anything: it is written as it comes, so that it is there should the process die.
+        """
+        return bool(self._recorded) and guard(lambda: self._follow(exp_dir), "recording the code") is True
+
+    def _follow(self, exp_dir: Path) -> bool:
         blobs_dir = exp_dir.parent / HIDDEN / BLOBS
         more = self._code.follow(exp_dir / PROVENANCE, blobs_dir, self._ran())
         self._recorded = more or self._recorded
-        if more or (self._cells is not None and self._cells.so_far() != self._stored_cells):
-            self._tell_code(exp_dir / PROVENANCE)
+        if not more and (self._cells is None or self._cells.so_far() == self._stored_cells):
+            return False
+        self._tell_code(exp_dir / PROVENANCE)
+        return True
 
     def _finish_environment(self, provenance_dir: Path) -> None:
         slow = capture_slow()

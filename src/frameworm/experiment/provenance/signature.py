@@ -19,6 +19,7 @@ from frameworm.experiment.model import ExperimentInfo
 from frameworm.experiment.paths import open_inside
 from frameworm.experiment.provenance.code import CODE
 from frameworm.experiment.provenance.environment import REQUIREMENTS_NAME
+from frameworm.experiment.provenance.notebook import NOTEBOOK_NAME
 from frameworm.experiment.provenance.patch import PATCH_NAME
 from frameworm.experiment.storage.folder import PROVENANCE
 
@@ -51,9 +52,12 @@ def is_own(exp_dir: Path, info: ExperimentInfo) -> bool:
     said = _content(exp_dir, f"{PROVENANCE}/{SIGNATURE}")
     if key is None or said is None or said != _signature(key, exp_dir, info).encode("ascii"):
         return False
-    for file in info.code.get("files", ()):
-        content = _content(exp_dir, f"{PROVENANCE}/{CODE}/{file['path']}")
-        if content is not None and f"sha256:{hashlib.sha256(content).hexdigest()}" != file["digest"]:
+    stored = {f"{CODE}/{file['path']}": file["digest"] for file in info.code.get("files", ())}
+    if notebook := info.code.get("notebook"):
+        stored[NOTEBOOK_NAME] = notebook["digest"]
+    for path, digest in stored.items():
+        content = _content(exp_dir, f"{PROVENANCE}/{path}")
+        if content is not None and f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
             return False
     return True
 

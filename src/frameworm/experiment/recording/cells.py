@@ -64,6 +64,8 @@ class Cells:
         """Return the cells that ran, in their order; the last one may still run."""
         history = self._shell.history_manager
         with self._lock:
+            if history is None:  # IPython has taken leave; all is known by then
+                return tuple(self._cells)
             if len(history.input_hist_raw) < self._seen:
                 self._seen = 1  # %reset
             for number in range(self._seen, len(history.input_hist_raw)):
@@ -153,6 +155,14 @@ class _Showing:
 
 
 _known: Cells | None = None
+
+
+def _after_fork_in_child() -> None:
+    if _known is not None:
+        _known._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def failure_of_cells() -> Ending | None:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from frameworm.experiment.model import ExperimentInfo
+from frameworm.experiment.provenance.notebook import NOTEBOOK_NAME
 from frameworm.experiment.provenance.signature import is_own
+from frameworm.experiment.storage.folder import PROVENANCE
 
 # Numbers and words that change results and lead to no file: what is named nowhere here is not set.
 _ALLOWED = re.compile(
@@ -120,6 +122,9 @@ def _code(info: ExperimentInfo) -> Iterator[str]:
         yield f"commit {git['commit']} of {git.get('root')}{remote}"
     if git.get("patch"):
         yield "uncommitted changes, from the record"
+    if notebook := info.code.get("notebook"):
+        number = notebook.get("cells") or 0
+        yield f"{number:,} cell{'' if number == 1 else 's'}, from the record: {info.path / PROVENANCE / NOTEBOOK_NAME}"
     if files:
         names = ", ".join(str(file["path"]) for file in files[:_SHOWN])
         more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
