@@ -219,9 +219,9 @@ def test_recorded_cells_are_compared_and_run_again(kernel: Notebook, folder: Pat
     (folder / "sub").mkdir()
     (folder / "sub/prepare.py").write_text("name = 'by a file'\n")
     kernel.run(
-        "%gui\nfrom frameworm.experiment import Experiment, seed_everything\nimport helper, random",
+        "%gui\nfrom frameworm.experiment import Experiment\nimport helper, random",
         "%cd -q sub\n%run prepare.py\n%cd -q ..",
-        "seed_everything(3)\nweight = await __import__('asyncio').sleep(0, 0.5)",
+        "random.seed(3)\nweight = await __import__('asyncio').sleep(0, 0.5)",
         TRAIN.format(lr=0.1),
     )
     kernel.fail("weight = weight.typo")
