@@ -121,6 +121,9 @@ def test_programs_send_the_key(guarded: TestClient) -> None:
         assert guarded.get("/api/v1/store", headers={"authorization": f"{scheme} {KEY.decode()}"}).status_code == 200
     for wrong in ("Bearer", "Bearer ", f"Basic {KEY.decode()}", KEY.decode(), f"Bearer {KEY.decode()}x", "Bearer é"):
         assert guarded.get("/api/v1/store", headers={"authorization": wrong.encode()}).status_code == 401
+    assert guarded.get("/", headers={"authorization": "Bearer of a proxy"}).status_code == 401
+    cookie = Access(KEY).cookie(80).partition(";")[0]
+    assert guarded.get("/", headers={"authorization": "Bearer of a proxy", "cookie": cookie}).status_code == 200
     edit = {"ids": ["exp_001"]}
     headers = {"authorization": f"Bearer {KEY.decode()}"}
     assert guarded.post("/api/v1/experiments/edit", json=edit, headers=headers).status_code == 422

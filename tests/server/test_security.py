@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from frameworm.experiment.server.app import create_app
 from frameworm.experiment.server.security import _CHANGING, HEADERS, POLICY, own_names
@@ -119,6 +120,12 @@ def test_no_route_changes_anything_by_another_method_than_those_that_are_guarded
     assert methods - {"GET", "HEAD"} <= set(_CHANGING)
     for method in ("TRACE", "QUERY", "PROPFIND", "X"):
         assert client.request(method, "/api/v1/store").status_code == 405
+
+
+def test_there_are_no_websockets(client: TestClient) -> None:
+    for path in ("/", "/api/v1/events", "/api/health"):
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect(path):
+            pass
 
 
 def test_every_answer_has_the_headers(client: TestClient, root: Path) -> None:

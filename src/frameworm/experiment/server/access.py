@@ -72,8 +72,8 @@ class Access:
     def admits(self, headers: Headers, port: int) -> bool:
         """Return whether a request brings the cookie or, as programs do, the key."""
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return hmac.compare_digest(given.strip().encode(), self._key)
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._key):
+            return True
         cookie = cookie_parser(headers.get("cookie", "")).get(_name(port), "")
         return hmac.compare_digest(cookie.encode(), self._cookie(port).encode())
 
