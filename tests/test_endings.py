@@ -158,6 +158,16 @@ ALONE = {
         "completed",
         0,
     ),
+    "a raised exit below what would exit": (
+        "def main():\n  exp = make().start()\n  raise SystemExit(3)\nsys.exit(main())",
+        "failed",
+        3,
+    ),
+    "an exit that was taken before anything was imported": (
+        "def main():\n  exp = make().start()\nsys.exit = sys.exit.__wrapped__\nsys.exit(main())",
+        "completed",
+        0,
+    ),
     "the code that main returned": ("def main():\n  exp = make().start()\n  return 3\nsys.exit(main())", "failed", 3),
     "an exit that was imported": ("from sys import exit\nexp = make().start()\nexit(3)", "failed", 3),
     "an exit in a thread": (

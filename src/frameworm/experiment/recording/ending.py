@@ -121,7 +121,8 @@ def _of_an_unseen_exit(program: FrameType | None) -> Ending:
     assert program is not None
     done = [i for i in get_instructions(program.f_code) if i.offset <= program.f_lasti and i.opname != "PRECALL"]
     line = [i for i in done if i.positions and i.positions.lineno == program.f_lineno]
-    if not any(i.argval in ("SystemExit", "exit", "quit") for i in line):
+    called = [i.argval for i in line if i.positions and done[-1].positions and i.positions[2] == done[-1].positions[2]]
+    if done[-1].opname != "RAISE_VARARGS" and not {"sys", "exit", "quit"}.intersection(called):
         return Ending("failed", "SystemExit")
     constant = next((i for i in line[-3:] if i.opname.startswith(("LOAD_CONST", "LOAD_SMALL_INT"))), None)
     return Ending("completed") if constant is None else ending_of(SystemExit(constant.argval))
