@@ -73,6 +73,10 @@ class CatalogDamageError(StoreError):
     """The catalog file cannot be read any more; ``Catalog.reset`` and reading the folders again mends it."""
 
 
+class CatalogCellError(CatalogDamageError):
+    """A cell holds what was never written there; the file is sound, so that ``Catalog.clear`` is enough."""
+
+
 class CatalogUnavailableError(StoreError):
     """The catalog is locked up, its disk is full or read-only; a copy in memory serves meanwhile."""
 
@@ -271,29 +275,29 @@ class Catalog:
         """Return the value of a cell that holds JSON.
 
         Raises:
-            CatalogDamageError: it holds something else.
+            CatalogCellError: it holds something else.
         """
         try:
             return load_json(text)
         except (TypeError, ValueError) as error:
-            raise CatalogDamageError(f"{self.path} is damaged: a value is no JSON: {error}") from error
+            raise CatalogCellError(f"{self.path} is damaged: a value is no JSON: {error}") from error
 
     def tags(self, text: str) -> list[str]:
         """Return the list of tags in a cell.
 
         Raises:
-            CatalogDamageError: it holds something else.
+            CatalogCellError: it holds something else.
         """
         found = self.json(text)
         if not isinstance(found, list) or not all(type(tag) is str for tag in found):
-            raise CatalogDamageError(f"{self.path} is damaged: tags are {described(found)}")
+            raise CatalogCellError(f"{self.path} is damaged: tags are {described(found)}")
         return found
 
     def _check(self, statement: sa.Select[Any], columns: Sequence[Sequence[Any]]) -> None:
         """See that values are of their columns' types, which SQLite does not; those that were computed are passed over.
 
         Raises:
-            CatalogDamageError: one is not; somebody else wrote it.
+            CatalogCellError: one is not; somebody else wrote it.
         """
         for selected, values in zip(statement.selected_columns, columns, strict=False):  # no columns without rows
             if not isinstance(selected, sa.Column):
@@ -305,7 +309,7 @@ class Catalog:
             elif fits and selected.name == "folder":  # paths are made of it
                 fits = not any("/" in value or "\0" in value for value in values)
             if not fits:
-                raise CatalogDamageError(f"{self.path} is damaged: {selected.name} holds what was never written there")
+                raise CatalogCellError(f"{self.path} is damaged: {selected.name} holds what was never written there")
 
     def forks(self, uids: Sequence[str]) -> list[tuple[str, str, str]]:
         """Return folder, experiment id and uid of the forks of these experiments, by number; no forks of forks."""
@@ -369,7 +373,7 @@ class Catalog:
         code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
         text = str(exc)
         if text.startswith("Could not decode to UTF-8"):
-            return CatalogDamageError(f"{self.path} is damaged: {text}")
+            return CatalogCellError(f"{self.path} is damaged: {text}")
         if code in _VALUE_ERRORS:
             return InputError(f"a value cannot be stored in {self.path}: {text}")
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such " in text:
