@@ -152,6 +152,8 @@ def test_an_error_belongs_to_the_experiment_whose_block_it_leaves(kernel: Notebo
     kernel.fail("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nsum(range(10**9))")
     kernel.run("exp.log_metric('x', 1)", "exp.end()")
     kernel.fail("with Experiment('left by an interrupt', **given) as exp:\n    raise KeyboardInterrupt")
+    kernel.run("%%capture\nexp = Experiment('begun in silence', **given).start()")
+    kernel.run("print('seen')", "%%capture\nexp.end()")
     kernel.run("exp = Experiment('left open', **given).start()")
     kernel.fail("1 / 0")
     kernel.run("'the last cell went well'")
@@ -162,8 +164,10 @@ def test_an_error_belongs_to_the_experiment_whose_block_it_leaves(kernel: Notebo
         "left by an error": ("failed", "ValueError: of the block"),
         "outlives errors": ("completed", ""),
         "left by an interrupt": ("killed", "KeyboardInterrupt"),
+        "begun in silence": ("completed", ""),
         "left open": ("killed", "the kernel was restarted"),
     }
+    assert text(info(folder, "exp_005"), "logs/console.log") == "seen\n"
     assert "of the block" in text(info(folder, "exp_002"), "logs/traceback.txt")
 
 
@@ -274,3 +278,14 @@ def test_a_cell_with_a_secret_and_ipython_at_a_prompt(folder: Path) -> None:
     assert not any(b"sk-proj-abcdefgh" in content for content in stored)
     with pytest.raises(ReproductionError, match=r"secrets were masked in In \[1\]"):
         manager(folder).reproduce("exp_001", strict=True)
+
+
+def test_a_program_that_only_looks_around_in_ipython_is_itself_the_code(folder: Path) -> None:
+    (folder / "train.py").write_text(f"import IPython\nIPython.embed(banner1='')\n{START}\nexp.end()\n")
+    for command in ([sys.executable, "train.py"], [sys.executable, "-m", "IPython", "train.py"]):
+        subprocess.run(
+            command, input="1 + 1\nexit\n", text=True, cwd=folder, check=True, capture_output=True, timeout=60
+        )
+    for one in (info(folder, "exp_001"), info(folder, "exp_002")):
+        assert [file["path"] for file in one.code["files"]] == ["train.py"]
+        assert one.code["script"] == "train.py" and not one.code.get("notebook")

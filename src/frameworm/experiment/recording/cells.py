@@ -146,10 +146,8 @@ class _Showing:
             content, kind = kind.get("content"), kind.get("header", {}).get("msg_type")
         if kind not in _SHOWN or not isinstance(content, Mapping):
             return
-        if kind == "error":
-            text = "\n".join(map(str, content.get("traceback") or ()))
-        else:
-            text = content.get("data", {}).get("text/plain") or ""
+        data, trace = content.get("data"), content.get("traceback")
+        text = data.get("text/plain") if isinstance(data, Mapping) else "\n".join(map(str, trace or ()))
         if isinstance(text, str) and text:
             console.show(1 if kind == "error" else 0, text if text.endswith("\n") else f"{text}\n")
 
@@ -171,12 +169,14 @@ def failure_of_cells() -> Ending | None:
 
 
 def current_cells() -> Cells | None:
-    """Return the cells of this process; None where IPython runs none."""
+    """Return the cells of this process; None where IPython runs none, or was embedded in a program to look around."""
     global _known
     interactive = getattr(sys.modules.get("IPython.core.interactiveshell"), "InteractiveShell", None)
     if interactive is None or not interactive.initialized():
         return None
     shell = interactive.instance()
+    if getattr(shell, "embedded", False):
+        return None
     if _known is None or _known._shell is not shell:
         _known = Cells(shell)
     return _known

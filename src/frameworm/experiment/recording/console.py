@@ -80,7 +80,7 @@ class ConsoleCapture:
         for index, stream in enumerate((sys.stdout, sys.stderr)):
             if stream is None or (index == 1 and stream is sys.stdout):
                 continue
-            if not any(stream is first for first in self._first):
+            if not any(stream is first for first in self._first) and not _is_of_a_kernel(stream):
                 found = _file_of(stream)
                 if found is None or (found.st_dev, found.st_ino) not in self._places:
                     continue
@@ -197,6 +197,11 @@ def _file_of(stream: Any) -> os.stat_result | None:
         return os.fstat(stream.fileno())
     except Exception:  # no such method, none that works, closed: streams are anybody's
         return None
+
+
+def _is_of_a_kernel(stream: Any) -> bool:
+    """Say whether a stream is what a notebook shows, also to an experiment that was started within ``%%capture``."""
+    return type(stream).__module__ == "ipykernel.iostream"
 
 
 _active: set[ConsoleCapture] = set()
