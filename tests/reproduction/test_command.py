@@ -117,6 +117,10 @@ def test_a_console_script_is_the_one_beside_the_interpreter(layout: Layout, tmp_
     [
         ({}, "no record of its command line"),
         ({"command": ["python"]}, "at a prompt"),
+        ({"command": ["python", "-u", "-"]}, "its program was piped into Python: .* save the program to a file"),
+        ({"command": ["python", "-X", "dev"]}, "was piped into Python"),
+        ({"command": ["python", "-"], "stdin": "/tmp/sh-thd.7 (deleted)"}, "was piped into Python"),
+        ({"command": ["python", "a.py"], "variables": {"OMPI_COMM_WORLD_SIZE": "2"}}, "one of 2 processes"),
         ({"command": ["python", "-m", "ipykernel_launcher", "-f", "k.json"]}, "in a notebook"),
         ({"command": ["python", "a.py", "--key", "***"]}, "word 4 of the command line held a secret"),
         ({"command": ["python", "a.py"], "variables": {"WORLD_SIZE": "8"}}, "one of 8 processes"),

@@ -86,6 +86,17 @@ def test_threads_are_as_many_as_they_were_where_processors_are_not(info: Experim
     assert any(text.startswith("cpu count usable: 64 → ") for text in told(layout, "differs"))
 
 
+def test_one_process_that_torchrun_started_does_not_wait_for_it(info: ExperimentInfo, layout: Layout) -> None:
+    old = changed(info)
+    launched = {"WORLD_SIZE": "1", "RANK": "0", "MASTER_PORT": "29500", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    old.environment["variables"] = {**launched, "TORCHELASTIC_RUN_ID": "none"}
+    here = surround(old, layout)
+    assert not [name for name in here.variables if name.startswith("TORCHELASTIC_")]
+    assert here.variables["MASTER_ADDR"] == "127.0.0.1"
+    assert (here.variables["RANK"], here.variables["WORLD_SIZE"]) == ("0", "1")
+    assert here.variables["MASTER_PORT"] != "29500"
+
+
 def test_a_lost_standard_input_is_refused(info: ExperimentInfo, layout: Layout) -> None:
     with pytest.raises(ReproductionError, match="standard input is gone: /nowhere"):
         surround(changed(info, stdin="/nowhere"), layout)

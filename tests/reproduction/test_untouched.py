@@ -155,3 +155,16 @@ def test_what_is_too_large_to_be_copied_is_shared_only_on_request(
     with pytest.raises(ReproductionError, match=r"more.bin \(2,097,152 bytes\) .* --share-large lets the program"):
         project.manager.reproduce("exp_001")
     assert project.manager.reproduce("exp_001", share_large=True).outcome == "identical"
+
+
+def test_a_moved_project_is_said_in_words_that_help(project: Project, tmp_path: Path) -> None:
+    paths = arrange(project)
+    record(project, paths)
+    project.folder.rename(tmp_path / "moved")
+    with pytest.raises(ReproductionError, match="--project says where the project lies today"):
+        project.manager.reproduce("exp_001")
+    with pytest.raises(ReproductionError, match="no such folder; name the one"):
+        project.manager.reproduce("exp_001", project=tmp_path / "nowhere")
+    before = tree(tmp_path)
+    assert project.manager.reproduce("exp_001", project=tmp_path / "moved").outcome == "identical"
+    assert differing(before, tree(tmp_path)) == []

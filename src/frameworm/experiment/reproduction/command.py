@@ -55,10 +55,16 @@ def recorded_command(info: ExperimentInfo) -> list[str]:
         return [command[0], "-m", RUNNER, str(info.path / PROVENANCE / NOTEBOOK_NAME)]
     if any(_NOTEBOOK.search(word) for word in command[1:6]):
         raise ReproductionError(f"{label} was recorded in a notebook, and its cells were not; run it once more")
-    if len(command) == 1 and not info.environment.get("stdin"):
-        raise ReproductionError(f"{label} was recorded at a prompt: what was typed is not recorded")
-    world = str(info.environment.get("variables", {}).get("WORLD_SIZE", "1"))
-    if world.isdecimal() and int(world) > 1:
+    stdin = str(info.environment.get("stdin") or "")
+    if _reads_program(command[1:]) and (not stdin or stdin.endswith(" (deleted)")):
+        raise ReproductionError(
+            f"{label} was recorded at a prompt, or its program was piped into Python: what was typed or piped is not "
+            "recorded; save the program to a file, and run that"
+        )
+    variables = info.environment.get("variables") or {}
+    worlds = [str(variables.get(name, "1")) for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE")]
+    world = next((one for one in worlds if one.isdecimal() and int(one) > 1), "")
+    if world:
         raise ReproductionError(
             f"{label} was recorded by one of {world} processes of a launcher, which is not recorded; run the launcher "
             f"again and compare with `frameworm diff {label} …`"
@@ -100,6 +106,18 @@ def find_cwd(command: list[str], script: str | None, layout: Layout) -> Path:
     if (layout.cwd / word).exists() or file.parts[-len(word.parts) :] != word.parts:
         return layout.cwd
     return Path(*file.parts[: -len(word.parts)])
+
+
+def _reads_program(words: list[str]) -> bool:
+    """Whether the interpreter reads the program from its standard input."""
+    for at, word in enumerate(words):
+        if word == "-":
+            return True
+        if word.startswith("-") and not word.startswith("--") and re.fullmatch(r"-[A-Za-z]*[mc].*", word, re.DOTALL):
+            return False
+        if not word.startswith("-") and not (at and words[at - 1] in _WITH_VALUE):
+            return False
+    return True
 
 
 def _script_at(words: list[str]) -> int | None:

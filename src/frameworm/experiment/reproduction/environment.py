@@ -74,6 +74,7 @@ def surround(info: ExperimentInfo, layout: Layout, python: str = sys.executable,
         here.made.add("PYTHONDONTWRITEBYTECODE")
     here.stdin = _stdin(info, layout)
     _set_time_zone(recorded, here)
+    _leave_launcher(here)
     present = _probe(here, layout.folder)
     _find_laid_out_packages(recorded, present, here, layout)
     _set_threads(info, present, here, layout)
@@ -119,6 +120,20 @@ def _set_time_zone(recorded: Mapping[str, Any], here: Surroundings) -> None:
     if zone and _ZONE.fullmatch(zone) and "TZ" not in here.variables and Path("/usr/share/zoneinfo", zone).is_file():
         here.variables["TZ"] = zone
         here.made.add("TZ")
+
+
+def _leave_launcher(here: Surroundings) -> None:
+    """Have one process that torchrun started alone meet itself: it would wait for its launcher for ever."""
+    launcher = [name for name in here.variables if name.startswith("TORCHELASTIC_")]
+    for name in launcher:
+        del here.variables[name]
+    if launcher:
+        import socket
+
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            here.variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        here.made |= {*launcher, "MASTER_ADDR", "MASTER_PORT"}
 
 
 def _probe(here: Surroundings, folder: Path) -> dict[str, Any]:

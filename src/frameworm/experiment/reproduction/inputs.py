@@ -60,7 +60,8 @@ def _check_dataset(dataset: dict[str, Any], exp_dir: Path, layout: Layout) -> No
     if source is None:
         source = today
         if not today.exists():
-            layout.say("data", "differs", f"{name} is gone: {today} is not there", name)
+            moved = "" if layout.project.exists() else "; --project says where the project lies today, if it was moved"
+            layout.say("data", "differs", f"{name} is gone: {today} is not there{moved}", name)
             return
         now = _found(today) or "not readable"
         layout.say("data", "differs", f"{name} has changed: {_short(recorded)} was recorded, now {_short(now)}", name)

@@ -147,6 +147,8 @@ def lay_out(
         why = f" ({info.git['error']})" if info.git.get("error") else ""
         why = why or (" (its process was gone before it was taken)" if info.status in ("crashed", "killed") else "")
         raise ReproductionError(f"{info.experiment_id} has no record of its code{why}; it cannot be laid out")
+    if project is not None and not project.is_dir():
+        raise ReproductionError(f"--project {project}: no such folder; name the one that the code lies in today")
     check_paths(info)
     root = absolute_of(top)
     tree = folder.joinpath(MIRROR, *root.parts[1:])
@@ -202,7 +204,10 @@ def _from_git(info: ExperimentInfo, exp_dir: Path, layout: Layout) -> None:
     found = ""
     if commit is not None:
         places = [layout.project, Path(".")]
-        found = repository.obtain(places, bundles / f"{commit}.bundle", git.get("remote"))
+        try:
+            found = repository.obtain(places, bundles / f"{commit}.bundle", git.get("remote"))
+        except GitError as error:
+            raise ReproductionError(f"{error}; --project says where the project lies today, if it was moved") from error
     repository.check_out(git.get("remote"))
     patch = _patch(info, exp_dir, layout)
     if patch:

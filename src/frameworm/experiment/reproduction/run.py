@@ -82,19 +82,24 @@ def reproduce(
         raise ReproductionError(stranger.refusal())
     others = _others(original.info, label, folder_of)
     with ended_by_signals(), _folder(label, keep) as folder:
-        layout = lay_out(original.info, exp_dir, folder, project=project, share=share_large)
-        for link in links:
-            _link(link, layout)
-        check_inputs(original.info, exp_dir, layout, folder_of)
-        _say_course(original.info, label, layout, others)
-        if strict and layout.unproven:
-            raise ReproductionError(f"the code is not proved to be what ran: {'; '.join(layout.unproven)}")
-        python = sys.executable
-        if venv:
-            from frameworm.experiment.reproduction.venv import make_venv
+        try:
+            layout = lay_out(original.info, exp_dir, folder, project=project, share=share_large)
+            for link in links:
+                _link(link, layout)
+            check_inputs(original.info, exp_dir, layout, folder_of)
+            _say_course(original.info, label, layout, others)
+            if strict and layout.unproven:
+                raise ReproductionError(f"the code is not proved to be what ran: {'; '.join(layout.unproven)}")
+            python = sys.executable
+            if venv:
+                from frameworm.experiment.reproduction.venv import make_venv
 
-            python = make_venv(original.info, exp_dir, layout, watcher.installing)
-        here = surround(original.info, layout, python, own=stranger is None)
+                python = make_venv(original.info, exp_dir, layout, watcher.installing)
+            here = surround(original.info, layout, python, own=stranger is None)
+        except OSError as error:
+            if isinstance(error, ExperimentError):
+                raise
+            raise ReproductionError(f"{label} cannot be laid out: {error}") from error
         words = command_here(command, python, settings, layout)
         cwd = find_cwd(command, original.info.code.get("script"), layout)
         plan = _plan(original.info, exp_dir, label, folder, settings, others)
