@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from faults import (
     artifacts,
+    bundles,
     clock,
     damage,
     disk,
@@ -89,5 +90,6 @@ ROWS = [
     Row(27, "background thread dies", "one warning, training goes on, flush() works", threads.background_thread_dies),
     Row(28, "transaction of a reader left open", "writers go on, files bounded", readers.transaction_left_open),
     Row(29, "hostile HTTP", "an answer with a code, never 5xx; the server goes on", http.hostile),
+    Row(31, "hostile bundles", "refused, or run after a word; nothing outside is touched", bundles.hostile),
     Row(30, "slow clients", "cut; others are answered within 200 ms", http.slow_clients),
 ]

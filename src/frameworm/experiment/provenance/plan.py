@@ -94,6 +94,7 @@ class Plan:
     def note(self, experiment_id: str, folder: Path, *, own: bool = False) -> None:
         """Remember an experiment that the program made; ``own`` if it is the reproduction."""
         line = dump_json({"experiment_id": experiment_id, "path": str(folder), "own": own})
+        os.makedirs(self.scratch_dir, exist_ok=True)
         with open(Path(self.scratch_dir, _MADE), "a", encoding="utf-8") as file:
             file.write(f"{line}\n")
 
