@@ -161,6 +161,8 @@ def _command(info: ExperimentInfo) -> dict[str, Any]:
     The interpreter's path stands apart as ``executable``, and so does its first word.
     """
     facts = _some(info.environment, _COMMAND)
+    if info.code.get("notebook"):  # a kernel is told the file of its connection: it is the cells that ran
+        facts.pop("command", None)
     words = facts.get("command")
     root = str(info.code.get("root") or info.git.get("root") or "")
     if isinstance(words, list):

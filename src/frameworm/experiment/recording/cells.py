@@ -51,6 +51,8 @@ class Cells:
         self._lock = threading.Lock()
         self._cells: list[Cell] = []
         self._seen = 1  # in IPython's lists, whose first entry is none
+        self._resets = 0  # how often %reset emptied them
+        self._mark = 0, 0  # how many cells and resets there were as the latest cell began
         self._running: list[Any] = []
         self._last_shown: object = getattr(sys, "last_value", None)
         self._failure: Ending | None = None
@@ -67,7 +69,8 @@ class Cells:
             if history is None:  # IPython has taken leave; all is known by then
                 return tuple(self._cells)
             if len(history.input_hist_raw) < self._seen:
-                self._seen = 1  # %reset
+                self._seen = 1
+                self._resets += 1
             for number in range(self._seen, len(history.input_hist_raw)):
                 source, program = history.input_hist_raw[number], history.input_hist_parsed[number]
                 self._cells.append(Cell(number, source, program))
@@ -90,10 +93,8 @@ class Cells:
 
     def _before(self, info: Any = None) -> None:
         self._running.append(info)
-        if (
-            len(self._running) == 1
-        ):  # %%time and %%capture run their cell within one, whose streams are their own affair
-            self.so_far()
+        if len(self._running) == 1:  # %%capture runs its cell within one, whose streams are its own affair
+            self._mark = len(self.so_far()), self._resets
             self._last_shown = getattr(sys, "last_value", None)
             console.follow()
 
@@ -104,13 +105,13 @@ class Cells:
         if self._running or info is None or not info.raw_cell.strip():
             return
         if getattr(info, "store_history", False):  # else it is the front end's own
-            if len(self._shell.history_manager.input_hist_raw) < self._seen:  # %reset has made IPython forget the cell
-                number = getattr(result, "execution_count", None) or self._seen
+            known, resets = len(self.so_far()), self._resets
+            if known == self._mark[0] and resets > self._mark[1]:  # %reset has made IPython forget the cell itself
+                number = getattr(result, "execution_count", None) or 1
                 with self._lock:
                     self._cells.append(Cell(number, info.raw_cell, self._shell.transform_cell(info.raw_cell)))
             error = self._error_of(result)
             self._failure = None if error is None else ending_of(error)  # not the error, whose frames hold tensors
-        self.so_far()
         self._last_shown = None
         import asyncio  # which IPython has imported
 
@@ -158,6 +159,7 @@ _known: Cells | None = None
 def _after_fork_in_child() -> None:
     if _known is not None:
         _known._lock = threading.Lock()
+        _known._failure = None  # a cell that failed in the parent says nothing of the child
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
