@@ -74,7 +74,9 @@ class Plan:
                     "another program began is not run again; run both again, and compare with `frameworm diff`"
                 )
             return own
-        return find_folder(self.root(root_dir), self.others.get(experiment_id, experiment_id)).absolute()
+        if experiment_id in self.others:  # known to be there, whatever lies in the root that the program names
+            return find_folder(Path(self.root_dir), self.others[experiment_id]).absolute()
+        return find_folder(self.root(root_dir), experiment_id).absolute()
 
     def writable(self, experiment_id: str, root_dir: str | os.PathLike[str]) -> Path:
         """Return the folder of an experiment that the program names, to record into: of another's record a copy.
