@@ -5,6 +5,7 @@ from __future__ import annotations
 from faults import (
     artifacts,
     bundles,
+    causes,
     clock,
     damage,
     disk,
@@ -92,4 +93,5 @@ ROWS = [
     Row(29, "hostile HTTP", "an answer with a code, never 5xx; the server goes on", http.hostile),
     Row(31, "hostile bundles", "refused, or run after a word; nothing outside is touched", bundles.hostile),
     Row(30, "slow clients", "cut; others are answered within 200 ms", http.slow_clients),
+    Row(32, "causes: one thing changed between two runs", "diff names it first", causes.named_first),
 ]

@@ -287,3 +287,120 @@ def test_a_fork_is_said_to_be_one() -> None:
     (cause,) = rank({}, {"parent": parent}, LATER)
     assert (cause.title, cause.strength) == ("exp_002 is a fork of exp_001 at step 50", "possible")
     assert rank({"parent": parent}, {}, LATER)[0].title == "exp_001 is a fork of exp_001 at step 50"
+
+
+# ---------------------------------------------------------------------------------------------- what was read
+
+
+def reading(*files: dict[str, Any], **more: Any) -> dict[str, Any]:
+    reads = {"files": list(files), "written": [], "variables": {}, "unset": [], "beside": [], "whole": True, **more}
+    return {"environment": {"reads": reads, "cwd": "/p"}, "git": {"root": "/p"}}
+
+
+def read_file(path: str, digest: str = "", size: int = 5, modified_ns: int = 1, **more: Any) -> dict[str, Any]:
+    found = {"path": f"/p/{path}", "size_bytes": size, "modified_ns": modified_ns, **more}
+    return {**found, "digest": digest} if digest else found
+
+
+@pytest.mark.parametrize("path", ["tests/test_time_aug.py", "data/test/labels.csv", "prompts/a.md", "docs/style.txt"])
+def test_a_file_that_was_read_is_not_idle_by_its_name(path: str) -> None:
+    a, b = reading(read_file(path, "x")), reading(read_file(path, "y"))
+    assert rank(a, b, code=code(changed_file(path)))[0].strength == "likely"
+    assert rank(a, b, code=code(changed_file("README.md"), changed_file("other.py")))[0].key == path  # seen by no git
+    (cause,) = rank(a, a, code=code(changed_file(path)))[:1]
+    assert cause.part == "chance"  # its content was the same when it was read
+
+
+def test_code_that_was_not_imported_is_idle_unless_another_process_may_have_run_it() -> None:
+    read = reading(read_file("train.py", "x", code=True))
+    assert rank(read, read, code=code(changed_file("evaluate.py")))[0].part == "chance"
+    children = reading(read_file("train.py", "x", code=True), beside=["children"])
+    assert keys(rank(children, children, code=code(changed_file("evaluate.py"))))[0] == ("code", "evaluate.py")
+
+
+def test_a_touched_file_of_unknown_content_is_suspected_behind_what_is_known() -> None:
+    a, b = reading(read_file("big.bin", modified_ns=1)), reading(read_file("big.bin", modified_ns=2))
+    assert keys(rank(a, b))[0] == ("files", "big.bin")
+    assert keys(rank({**a, "config": {"lr": 1}}, {**b, "config": {"lr": 2}}))[0] == ("config", "lr")
+    assert (
+        keys(rank(reading(read_file("big.bin", "x", modified_ns=1)), reading(read_file("big.bin", "x"))))[0][0]
+        == "chance"
+    )
+
+
+def test_what_an_earlier_run_wrote_is_no_cause_by_itself() -> None:
+    a = reading(written=["/p/results.csv", "/p/last.json"])
+    b = reading(read_file("last.json", "x", rewritten=True))
+    causes = rank(a, b, code=code(changed_file("results.csv", "x"), changed_file("last.json", "x", "added")))
+    assert causes[0].part == "chance"
+    assert {cause.key for cause in causes if cause.part == "code"} == {"results.csv"}
+
+
+def test_a_variable_that_the_program_looked_at_is_a_cause() -> None:
+    a, b = reading(variables={"LR": "1", "JOB_ID": "1"}), reading(variables={"LR": "2", "JOB_ID": "2"})
+    causes = rank(a, b)
+    assert (causes[0].title, causes[0].strength) == ("LR: 1 → 2", "likely")
+    assert causes[-1].key == "JOB_ID" and causes[-1].strength == "unlikely"
+    assert rank(reading(unset=["LR"]), b)[0].title == "LR: 2, only in exp_002"
+    assert ("variables", "LR") not in keys(rank({}, b))  # an older record, which notes none
+
+
+@pytest.mark.parametrize("beside", ["children", "network", "stdin", "polars", "more files"])
+def test_what_may_differ_unseen_comes_before_chance_and_says_what_to_do(beside: str) -> None:
+    read = reading(beside=[beside])
+    first, second = rank(read, read)
+    assert (first.key, second.key) == ("unrecorded", "nondeterminism")
+    assert "log_dataset" in first.evidence or "as a file" in first.evidence
+    assert rank(read, read, ROUNDING)[0].key == "nondeterminism"
+
+
+def test_a_masked_variable_may_differ_unseen() -> None:
+    read = reading(variables={"API_KEY": "***"})
+    assert "API_KEY" in rank(read, read)[0].evidence and rank(read, read)[0].key == "unrecorded"
+
+
+def test_threads_do_not_explain_a_threefold_difference_of_the_first_point() -> None:
+    read = reading()
+    (large,) = rank(read, read, AT_ONCE)
+    assert "threads" not in large.evidence and "The very first point" in large.evidence
+    assert "threads" in rank(read, read, ROUNDING)[0].evidence
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "telling"),
+    [
+        ("log", (False, True), True),
+        ("log", ("a.txt", "b.txt"), False),
+        ("data.date", ("2020-01-01", "2021-01-01"), True),
+        ("date", ("1970-01-01", "1970-01-01 10:00"), False),
+        ("timestamp", (0.5, 9.5), False),
+        ("output", (3, 4), True),
+        ("debug", (False, True), True),
+        ("work_dir", ("/a", "/b"), False),
+    ],
+)
+def test_a_param_is_idle_by_name_and_value(key: str, values: tuple[Any, Any], telling: bool) -> None:
+    nested = [{"data": {"date": value}} if key == "data.date" else {key: value} for value in values]
+    (cause,) = [one for one in rank({"config": nested[0]}, {"config": nested[1]}) if one.part == "config"]
+    assert (cause.strength == "likely") == telling
+
+
+def test_titles_show_what_differs_and_nothing_twice() -> None:
+    where = "https://example.org/a/very/long/way/to/tinylib.git"
+
+    def packages(version: str, **source: Any) -> dict[str, Any]:
+        about = {"tinylib": {"url": where, **source}}
+        return {"environment": {"packages": {"tinylib": version}, "package_sources": about}}
+
+    title = rank(packages("1.0", vcs="git", commit="a" * 40), packages("1.0", vcs="git", commit="b" * 40))[0].title
+    assert title == "package tinylib: 1.0, commit aaaaaaaaaa → bbbbbbbbbb"
+    assert rank(packages("1.0"), packages("1.1"))[0].title == "package tinylib: 1.0 → 1.1"
+    assert rank(packages("1.0"), packages("1.0", url="/x/fork"))[0].title.endswith("from tinylib.git → fork")
+    long = [f"{'a' * 80}{word}{'z' * 80}" for word in ("this", "that")]
+    title = rank({"config": {"prompt": long[0]}}, {"config": {"prompt": long[1]}})[0].title
+    assert "this" in title and "that" in title and len(title) < 160
+
+
+def test_another_order_of_params_comes_before_chance() -> None:
+    a, b = {**reading(), "config": {"x": {"a": 1, "b": 2}}}, {**reading(), "config": {"x": {"b": 2, "a": 1}}}
+    assert rank(a, b)[0].title == "config: another order of params"

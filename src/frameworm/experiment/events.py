@@ -150,6 +150,24 @@ class _Code(Record):
     notebook = maybe(Mapping(_Notebook))
 
 
+class _ReadFile(Record):
+    path = Text()
+    size_bytes = _size()
+    modified_ns = Integer()
+    digest = maybe(Text())
+    code = maybe(Flag())
+    rewritten = maybe(Flag())
+
+
+class _Reads(Record):
+    files = maybe(ListOf(_ReadFile))
+    written = maybe(Texts())
+    variables = maybe(Mapping(values=Text()))
+    unset = maybe(Texts())
+    beside = maybe(Texts())
+    whole = maybe(Flag())
+
+
 class _Environment(Record):
     command = maybe(Either(Texts(), Text()))
     cwd = maybe(Text())
@@ -163,6 +181,7 @@ class _Environment(Record):
     machine = maybe(Text())
     ordinal = maybe(Integer(0))
     variables = maybe(Mapping(values=Text()))
+    reads = maybe(Mapping(_Reads))
     packages = maybe(Mapping(values=Text()))
     package_sources = maybe(Mapping(values=Mapping()))
     gpus = maybe(ListOf(Record))

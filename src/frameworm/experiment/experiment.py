@@ -15,6 +15,7 @@ from frameworm.experiment.config import merge, normalize_config
 from frameworm.experiment.errors import ArtifactError, InputError, StateError, StoreError, tell
 from frameworm.experiment.media import MediaLog
 from frameworm.experiment.model import ENDED, SYSTEM_CONTEXT, Artifact, SeriesKey
+from frameworm.experiment.provenance import reads
 from frameworm.experiment.provenance.plan import current_plan, folder_of
 from frameworm.experiment.recording.liveness import identity
 from frameworm.experiment.recording.process import watched
@@ -30,6 +31,7 @@ __all__ = ["Experiment"]
 _SNAPSHOT_INTERVAL_S = 2.0
 _CAPTURE_TIMEOUT_S = 20.0
 
+reads.watch()  # from here on: programs read their settings and data before they start an experiment
 _made = itertools.count()  # numbers the experiments that this process makes
 
 

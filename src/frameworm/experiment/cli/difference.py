@@ -28,6 +28,7 @@ _WIDEST_TEXT = 110
 _TITLES = {
     "config": "Config",
     "data": "Data",
+    "files": "Files read",
     "randomness": "Randomness",
     "packages": "Packages",
     "command": "Command",
@@ -257,7 +258,7 @@ def _values_of(part: str) -> Callable[[Any], str]:
     """Return what writes the values of a part."""
     if part == "packages":
         return version_text
-    if part in ("data", "artifacts"):
+    if part in ("data", "files", "artifacts"):
         return _content
     return _param if part == "config" else _plain
 

@@ -134,6 +134,7 @@ def _facts(screen: Screen, info: ExperimentInfo) -> list[Line]:
     facts.append(("git", _git(info.git), ""))
     command = environment.get("command", "")
     facts.append(("command", inert(command if isinstance(command, str) else " ".join(map(str, command))), ""))
+    facts.append(("read", _reads(environment.get("reads") or {}), ""))
     machine = [f"Python {environment['python_version']}" if "python_version" in environment else ""]
     machine += [str(environment.get(key) or "") for key in ("platform", "host")]
     facts.append(("machine", inert(", ".join(filter(None, machine))), ""))
@@ -143,6 +144,16 @@ def _facts(screen: Screen, info: ExperimentInfo) -> list[Line]:
         for label, value, style in facts
         if value
     ]
+
+
+def _reads(reads: dict[str, Any]) -> str:
+    """Return how many files a program opened, and which variables it looked at that were set."""
+    opened = sum(not file.get("code") for file in reads.get("files", ()))
+    variables = sorted(reads.get("variables", ()))
+    told = [f"{opened:,} file{'' if opened == 1 else 's'}"] if opened else []
+    if variables:
+        told.append(f"variable{'' if len(variables) == 1 else 's'} {', '.join(variables)}")
+    return inert(", ".join(told))
 
 
 def _fork(info: ExperimentInfo) -> str:

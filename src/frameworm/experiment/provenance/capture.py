@@ -15,6 +15,7 @@ from frameworm.experiment.provenance.git import GitCapture
 from frameworm.experiment.provenance.inputs import InputList
 from frameworm.experiment.provenance.notebook import run_files, store_cells, with_cells
 from frameworm.experiment.provenance.randomness import collect_states, keep_states, restore_states, seed_late_imports
+from frameworm.experiment.provenance.reads import capture_reads
 from frameworm.experiment.recording.cells import Cell, current_cells
 from frameworm.experiment.recording.process import no_fork
 from frameworm.experiment.recording.recorder import guard
@@ -85,6 +86,7 @@ class Capture:
             "capturing the random generators",
         )
         guard(lambda: self._finish_environment(provenance_dir), "capturing the environment")
+        guard(lambda: self._finish_reads(exp_dir, whole=False), "noting what was read")
 
     def _finish_git(self, provenance_dir: Path) -> dict[str, Any]:
         self._git.provenance_dir = provenance_dir
@@ -135,6 +137,9 @@ class Capture:
         write_requirements(provenance_dir, slow["packages"], slow["package_sources"])
         self._event("environment", environment=slow)
 
+    def _finish_reads(self, exp_dir: Path, *, whole: bool) -> None:
+        self._event("environment", environment={"reads": capture_reads(exp_dir.parent, whole=whole)})
+
     def complete(self, exp_dir: Path, known: Container[str | None]) -> None:
         """Record what is known at the end only: modules imported since the start, files opened for reading.
 
@@ -143,6 +148,7 @@ class Capture:
             known: paths whose fingerprints are recorded already.
         """
         self.follow(exp_dir)
+        guard(lambda: self._finish_reads(exp_dir, whole=True), "noting what was read")
         if self._inputs is not None:
             for path in (path for path in self._inputs.stop() if path not in known):
                 guard(lambda path=path: self._record_input(path), f"the fingerprint of {path}")  # type: ignore[misc]

@@ -73,10 +73,10 @@ def capture_quick() -> dict[str, Any]:
     except FileNotFoundError:  # the folder was deleted under us
         cwd = ""
     return {
-        "command": mask_argv([_storable(word) for word in sys.orig_argv]),
-        "cwd": _storable(cwd),
+        "command": mask_argv([storable(word) for word in sys.orig_argv]),
+        "cwd": storable(cwd),
         "stdin": _stdin(),
-        "executable": _storable(sys.executable or ""),
+        "executable": storable(sys.executable or ""),
         "python_version": f"{version.major}.{version.minor}.{version.micro}"
         + ("" if version.releaselevel == "final" else version.releaselevel[0] + str(version.serial)),
         "python_implementation": sys.implementation.name,
@@ -90,7 +90,7 @@ def capture_quick() -> dict[str, Any]:
         "locale": _locale_in_use(),
         "umask": _umask(),
         "variables": {
-            name: mask_text(_storable(value)) for name, value in sorted(os.environ.items()) if is_recorded(name)
+            name: mask_text(storable(value)) for name, value in sorted(os.environ.items()) if is_recorded(name)
         },
     }
 
@@ -161,7 +161,7 @@ def write_requirements(
     return path
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Escape bytes that are no UTF-8, which file names and variables may hold and JSON files may not."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
@@ -172,7 +172,7 @@ def _time_zone(abbreviation: str) -> str:
         named = os.environ.get("TZ") or os.readlink("/etc/localtime").partition("zoneinfo/")[2]
     except OSError:
         named = ""
-    return _storable(named.lstrip(":")) or abbreviation
+    return storable(named.lstrip(":")) or abbreviation
 
 
 @functools.lru_cache(maxsize=1)
@@ -274,7 +274,7 @@ def _locale_in_use() -> str:
 def _stdin() -> str | None:
     """Return the file that standard input is, if it is one."""
     try:
-        return _storable(os.readlink("/proc/self/fd/0")) if stat.S_ISREG(os.fstat(0).st_mode) else None
+        return storable(os.readlink("/proc/self/fd/0")) if stat.S_ISREG(os.fstat(0).st_mode) else None
     except OSError:
         return None
 

@@ -7,9 +7,14 @@ probability; how the metrics part then speaks for some kinds and against others:
 difference                                                    weight  group
 ============================================================  ======  =========
 fingerprint of data, or of an artifact that was used              90  inputs
+content of a file that was read                                   88  inputs
+variable that the program looked at                            62–75  inputs
+file that was read: touched since, its size the same              39  inputs
+file that a run reads, and itself or an earlier one wrote         34  inputs
 param of the config                                               85  inputs
 seed                                                              85  start
 code that is run                                                  80  inputs
+files beside it that Python neither imported nor opened       45 or 8  inputs
 binary files beside it that only one of the two has               30  inputs
 command line or config file, where the config differs too         20  inputs
 package that computes (numpy, torch, …)                           70  numerics
@@ -25,6 +30,8 @@ operating system, C library                                    10–25  numerics
 names, notes, output folders; tests, docs; tools; host         at most 10
 ============================================================  ======  =========
 
+Where nothing weighs 40, what was not recorded is named (37, if there is something that may differ), and chance (35).
+
 =================================  ========  ========  =====
 how the metrics part               numerics  inputs    start
 =================================  ========  ========  =====
@@ -38,14 +45,16 @@ a series is missing in one              −40              −40
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from frameworm.experiment.config import flatten
 from frameworm.experiment.model import ENDED, ExperimentInfo
-from frameworm.experiment.query.chance import gaps_of, signs_of_chance
-from frameworm.experiment.query.changes import Change
+from frameworm.experiment.query.chance import blind_spots, gaps_of, signs_of_chance
+from frameworm.experiment.query.changes import Change, code_root, reads_of
 from frameworm.experiment.query.code_diff import CodeDiff
 from frameworm.experiment.query.divergence import Divergence, SeriesDiff
 from frameworm.experiment.query.relevance import (
@@ -67,6 +76,7 @@ from frameworm.experiment.query.wording import (
     short,
     ulps_text,
     version_text,
+    versions_apart,
 )
 
 LIKELY, POSSIBLE = 60, 25
@@ -75,6 +85,10 @@ _NOTEWORTHY = 40
 """Where nothing weighs as much, chance is a cause too."""
 _ECHO = 20
 """Weight of a command line or config file where the config, which it says, differs too."""
+_TOUCHED, _BLIND, _LAYOUT, _CHANCE, _REWRITTEN, _UNKNOWN = 39, 37, 36, 35, 34, 30
+_LARGE = 1e-3
+"""A relative difference of a first point that no order of additions makes."""
+_CODE_FILE = re.compile(r"\.(pyi?|ipynb|sh|c|cc|cpp|cu|h|rs|js|ts)$")
 _CONFIG_FILE = re.compile(r"\.(json|ya?ml|toml|ini|cfg)$")
 
 _SHIFTS: dict[str, dict[Group, int]] = {
@@ -133,19 +147,64 @@ def rank_causes(
         first: the series that parted first; None if there is none to judge by.
     """
     way = _Way(a, b, first)
+    read = _Read(a, b)
+    config_differs = bool(changed["config"])
     found = [
         *_data(way, changed["data"], changed["artifacts"]),
         *_config(way, changed["config"]),
-        *_code(way, code, _data_files(a, b), config_differs=bool(changed["config"])),
+        *_order(way),
+        *_code(way, code, read, config_differs=config_differs),
+        *_files(way, changed, code, read, config_differs=config_differs),
         *_randomness(way, changed["randomness"], changed["config"]),
         *_packages(way, changed["packages"]),
-        *_surroundings(way, changed),
+        *_surroundings(way, changed, read),
         *_course(way, changed["course"]),
     ]
     if first is not None and way.shape in ("rounding", "at once", "later"):
         if max((cause.weight for cause in found), default=0) < _NOTEWORTHY:
             found += _chance(way, code)
     return tuple(sorted(found, key=lambda cause: -cause.weight))
+
+
+class _Read:
+    """What is known of the files that the two read and wrote; paths are relative to the code, or absolute."""
+
+    def __init__(self, a: ExperimentInfo, b: ExperimentInfo) -> None:
+        reads = reads_of(a), reads_of(b)
+        roots = [f"{code_root(info)}/" for info in (a, b)]
+        self.whole = all(one.get("whole") for one in reads)
+        """Whether all was noted that Python itself opened, to the end."""
+        self.alone = self.whole and not any("children" in one.get("beside", ()) for one in reads)
+        self.files: set[str] = set()
+        digests = [
+            {file["path"].removeprefix(root): file.get("digest") for file in one.get("files", ())}
+            for one, root in zip(reads, roots, strict=True)
+        ]
+        self.same = {path for path, digest in digests[0].items() if digest and digest == digests[1].get(path)}
+        """What both read and was the same."""
+        self.written: set[str] = set()
+        """What came out of one of the two: written, and read by neither."""
+        self.rewritten: set[str] = set()
+        """What one of the two read, and itself or the other wrote."""
+        self.data: set[str] = set()
+        """What is recorded as data."""
+        for info, one, root in zip((a, b), reads, roots, strict=True):
+            files = one.get("files", ())
+            self.files |= {file["path"].removeprefix(root) for file in files}
+            self.rewritten |= {file["path"].removeprefix(root) for file in files if file.get("rewritten")}
+            self.written |= {path.removeprefix(root) for path in one.get("written", ())}
+            paths = [str(dataset.get("path")) for dataset in info.datasets if dataset.get("kind") == "file"]
+            self.data |= {path.removeprefix(root) for path in paths}
+        self.rewritten |= self.written & self.files
+        self.written -= self.files
+        self.variables = {*reads[0].get("variables", {}), *reads[1].get("variables", {})}
+        self.variables |= {*reads[0].get("unset", ()), *reads[1].get("unset", ())}
+
+    def is_idle(self, path: str) -> bool:
+        """Whether a run does not read this file of the code."""
+        if path in self.files:
+            return False
+        return path in self.written or is_idle_file(path) or (self.alone and _CODE_FILE.search(path) is not None)
 
 
 class _Way:
@@ -235,7 +294,7 @@ def _digest(digest: Any) -> str:
 def _config(way: _Way, config: Sequence[Change]) -> Iterator[Cause]:
     for change in config:
         title, told = f"config {change.key}: {way.arrow(change)}", way.changed(change.key, change)
-        weight, group = weigh_param(change.key, added=change.kind != "changed")
+        weight, group = _weigh_param(way, change)
         if weight <= IDLE:
             told += " By its name it does not change results."
         elif _is_number(change.a) and _is_number(change.b) and change.a == change.b:
@@ -243,42 +302,112 @@ def _config(way: _Way, config: Sequence[Change]) -> Iterator[Cause]:
         yield way.cause("config", change.key, title, told, weight, group)
 
 
+def _weigh_param(way: _Way, change: Change) -> tuple[int, Group]:
+    sides = {"added": [(way.b, change.b)], "removed": [(way.a, change.a)]}
+    given = sides.get(change.kind) or [(way.a, change.a), (way.b, change.b)]
+    values, times_ms = [value for _, value in given], [info.created_ms for info, _ in given]
+    return weigh_param(change.key, added=change.kind != "changed", values=values, times_ms=times_ms)
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _data_files(a: ExperimentInfo, b: ExperimentInfo) -> set[str]:
-    """Return the paths, relative to the code, of files that are recorded as data."""
-    found = set()
-    for info in (a, b):
-        root = str(info.git.get("root") or info.code.get("root") or "")
-        paths = [str(dataset.get("path")) for dataset in info.datasets if dataset.get("kind") == "file"]
-        found |= {path[len(root) + 1 :] for path in paths if root and path.startswith(f"{root}/")}
-    return found
+def _order(way: _Way) -> Iterator[Cause]:
+    """Tell that the params are the same but come in another order, which a loop over them sees."""
+    if flatten(way.a.config) == flatten(way.b.config) and json.dumps(way.a.config) != json.dumps(way.b.config):
+        told = "The params are the same, but come in another order, which a loop over them would see."
+        yield way.cause("config", "", "config: another order of params", told, _LAYOUT, "inputs")
 
 
-def _code(way: _Way, code: CodeDiff, data_files: set[str], *, config_differs: bool) -> Iterator[Cause]:
-    files = [file for file in code.files if file.path not in data_files]  # what data they hold is told as data
+def _code(way: _Way, code: CodeDiff, read: _Read, *, config_differs: bool) -> Iterator[Cause]:
+    told_elsewhere = read.data | read.rewritten | read.same
+    files = [file for file in code.files if file.path not in told_elsewhere]
     files.sort(key=lambda file: file.kind in ("added", "removed"))  # a changed file tells more than a new one
-    run = [file for file in files if not file.only_layout and not is_idle_file(file.path)]
-    idle = [file for file in files if file not in run]
-    if run:
-        known = "" if code.basis == "trees" else " The commits could not be compared line by line."
-        key = run[0].path if len(run) == 1 else ""
-        weight, told = 80, f"{files_told(run)}{known}"
-        if config_differs and all(_CONFIG_FILE.search(file.path) for file in run):
-            weight, told = _ECHO, f"{told} What it says of the config is told there."
-        elif all(file.kind in ("added", "removed") and not file.hunks for file in run):
-            weight = 30  # no text, and in one of them alone: rather what a run wrote than what it read
-        yield way.cause("code", key, f"code {files_title(run)}", told, weight, "inputs")
-    elif code.basis == "stored" and code.commits[0] != code.commits[1]:
+    order = [file for file in files if file.only_layout and not file.path.endswith(".py")]
+    run = [file for file in files if not file.only_layout and not read.is_idle(file.path)]
+    idle = [file for file in files if file not in run and file not in order]
+    unread = [file for file in run if file.path not in read.files] if read.whole and read.files else []
+    run = [file for file in run if file not in unread]
+    for found in (run, unread):
+        if found:
+            known = "" if code.basis == "trees" else " The commits could not be compared line by line."
+            key = found[0].path if len(found) == 1 else ""
+            weight, told = 80, f"{files_told(found)}{known}"
+            if found is unread:
+                weight, told = (
+                    45,
+                    f"{told} Python itself did not open {'it' if key else 'them'}; something else may have.",
+                )
+            if config_differs and all(_CONFIG_FILE.search(file.path) for file in found):
+                weight, told = _ECHO, f"{told} What it says of the config is told there."
+            elif all(file.kind in ("added", "removed") and not file.hunks for file in found):
+                weight = 30  # no text, and in one of them alone: rather what a run wrote than what it read
+            yield way.cause("code", key, f"code {files_title(found)}", told, weight, "inputs")
+    if not run and code.basis == "stored" and code.commits[0] != code.commits[1]:
         told = "The commits are not the same, and could not be compared line by line."
         title = f"code: commit {' → '.join(str(commit)[:10] for commit in code.commits)}"
         yield way.cause("code", "", title, told, 60, "inputs")
+    if order:
+        key = order[0].path if len(order) == 1 else ""
+        why = "It says the same in another order or layout, which a loop over it would see."
+        yield way.cause("code", key, f"code {files_title(order)}", why, _LAYOUT, "inputs")
     if idle:
         key = idle[0].path if len(idle) == 1 else ""
-        why = "Only comments and layout differ, or files that a run does not read."
+        why = "Only comments and layout differ, or files that a run does not read, or that an earlier one wrote."
         yield way.cause("code", key, f"code {files_title(idle)}", why, 8)
+
+
+def _files(
+    way: _Way, changed: Mapping[str, Sequence[Change]], code: CodeDiff, read: _Read, *, config_differs: bool
+) -> Iterator[Cause]:
+    """Tell what was opened or imported and is not the same, as far as code and data do not tell it."""
+    told_as_code = {file.path for file in code.files} - read.rewritten
+    packages = {change.key for change in changed["packages"]}
+    for change in changed["files"]:
+        a, b = change.a or {}, change.b or {}
+        is_code = bool({**a, **b}.get("code"))
+        if change.key in told_as_code:
+            continue
+        what = f"{'code' if is_code else 'file'} {change.key}"
+        if change.kind != "changed":
+            which = 0 if change.kind == "removed" else 1
+            where, info = way.ids[which], (way.a, way.b)[which]
+            near = read.whole and not is_code and _is_near({**a, **b}["path"], info)
+            weight = _REWRITTEN if change.key in read.rewritten else 60 if near else _UNKNOWN
+            told = f"{change.key} was {'imported' if is_code else 'opened'} by {where} only."
+            yield way.cause("files", change.key, f"{what}: read by {where} only", told, weight, "inputs")
+            continue
+        sizes = a["size_bytes"], b["size_bytes"]
+        sizes_told = f"{sizes[0]:,} → {sizes[1]:,} bytes" if sizes[0] != sizes[1] else f"{sizes[0]:,} bytes in both"
+        weight, title = (80 if is_code else 88), f"{what}: another content"
+        told = f"Neither git nor the record holds it, but its content was not the same when it was read: {sizes_told}."
+        next_time = "" if is_code else f" exp.log_dataset({change.key!r}) records its fingerprint."
+        if sizes[0] == sizes[1] and not (a.get("digest") and b.get("digest")):
+            weight, title = _TOUCHED, f"{what}: written in between"
+            told = (
+                f"It was written between the two, its size is the same ({sizes_told}), and its content is not recorded."
+            )
+        if change.key in read.rewritten:
+            weight = min(weight, _REWRITTEN)
+            told, next_time = f"{told} A run reads it and writes it anew.", ""
+        elif is_code and packages.intersection(_words(change.key)):
+            weight, told, next_time = _ECHO, f"{told} It is of a package, and told there.", ""
+        elif config_differs and _CONFIG_FILE.search(change.key):
+            weight, told, next_time = _ECHO, f"{told} What it says of the config is told there.", ""
+        if a["path"] != b["path"]:
+            told += f" It is {a['path']} in {way.ids[0]} and {b['path']} in {way.ids[1]}."
+        yield way.cause("files", change.key, title, f"{told}{next_time}", weight, "inputs")
+
+
+def _is_near(path: str, info: ExperimentInfo) -> bool:
+    """Whether a file lies where the program lies or runs, so that it is none of a library's."""
+    return path.startswith((f"{code_root(info) or path}/", f"{info.environment.get('cwd') or path}/"))
+
+
+def _words(path: str) -> set[str]:
+    """Return the folders of a path and its name, as packages are called."""
+    return {word.removesuffix(".py").replace("_", "-").lower() for word in path.split("/")}
 
 
 # ---------------------------------------------------------------------------------------------- where it began
@@ -323,16 +452,23 @@ def _randomness(way: _Way, randomness: Sequence[Change], config: Sequence[Change
 def _packages(way: _Way, packages: Sequence[Change]) -> Iterator[Cause]:
     for change in packages:
         weight, group = weigh_package(change.key, added=change.kind != "changed")
-        title = f"package {change.key}: {way.arrow(change, version_text)}"
+        title = f"package {change.key}: {versions_apart(change, way.ids)}"
         told = way.changed(change.key, change, version_text)
         if weight <= IDLE:
             told += " It is a tool, which does not compute."
         yield way.cause("packages", change.key, title, told, weight, group)
 
 
-def _surroundings(way: _Way, changed: Mapping[str, Sequence[Change]]) -> Iterator[Cause]:
+def _surroundings(way: _Way, changed: Mapping[str, Sequence[Change]], read: _Read) -> Iterator[Cause]:
+    moved = [
+        one
+        for one in changed["files"]
+        if (one.a["path"] != one.b["path"] if one.kind == "changed" else not (one.a or one.b).get("code"))
+    ]
     for change in changed["command"]:
         weight = weigh_fact("command", change.key)
+        if change.key == "cwd" and moved:
+            weight = 92  # a relative path leads to another file
         if change.key == "command":
             title, told = _command_line(way, change)
             if changed["config"]:
@@ -350,7 +486,9 @@ def _surroundings(way: _Way, changed: Mapping[str, Sequence[Change]]) -> Iterato
                 weight,
             )
     for change in changed["variables"]:
-        weight, group = weigh_variable(change.key)
+        weight, group = weigh_variable(
+            change.key, looked_at=change.key in read.variables, added=change.kind != "changed"
+        )
         yield way.cause(
             "variables",
             change.key,
@@ -447,9 +585,17 @@ def _course(way: _Way, course: Sequence[Change]) -> Iterator[Cause]:
 
 
 def _chance(way: _Way, code: CodeDiff) -> Iterator[Cause]:
-    signs = signs_of_chance((way.a, way.b))
+    spots = blind_spots(way.a, way.b, code)
+    divergence = way.divergence
+    large = way.shape == "at once" and divergence is not None and not divergence.relative < _LARGE
+    signs = signs_of_chance((way.a, way.b), rounding=not large)
     told = f"Nothing that weighs differs. {' '.join(signs)}" if signs else "Nothing that was recorded differs."
-    yield way.cause("chance", "nondeterminism", "nondeterminism", told.strip(), 35)
+    if large:
+        told += " The very first point differs by more than the order of additions makes: look for what no seed governs"
+        told += ", such as a generator of its own, the time, or the order of files in a folder."
+    yield way.cause("chance", "nondeterminism", "nondeterminism", told, _CHANCE)
     gaps = gaps_of(way.a, way.b, code)
     if gaps:
-        yield way.cause("chance", "unrecorded", "something that was not recorded", " ".join(gaps), 30)
+        seeded = all(info.randomness.get("seed") is not None for info in (way.a, way.b))
+        weight = _BLIND if spots and seeded and way.shape != "rounding" else _UNKNOWN
+        yield way.cause("chance", "unrecorded", "something that was not recorded", " ".join(gaps), weight)

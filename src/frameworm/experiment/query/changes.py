@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from frameworm.experiment.model import ExperimentInfo
 PARTS = (
     "config",
     "data",
+    "files",
     "randomness",
     "packages",
     "command",
@@ -37,7 +38,7 @@ _HARDWARE = tuple(
 )
 _COMMAND = ("command", "cwd", "executable", "stdin")
 # Of no account, or told elsewhere: a process id never repeats, the offset follows from the time zone.
-_NO_FACTS = frozenset(("pid", "user", "utc_offset_s", "ordinal", "packages", "package_sources", "variables"))
+_NO_FACTS = frozenset(("pid", "user", "utc_offset_s", "ordinal", "packages", "package_sources", "variables", "reads"))
 _UNKNOWN_IF_ABSENT = ("randomness", "interpreter", "hardware", "platform")
 """Parts whose facts are found out only where something is imported or installed; ``seed`` is none either way."""
 
@@ -67,6 +68,8 @@ def changes(a: ExperimentInfo, b: ExperimentInfo) -> dict[str, tuple[Change, ...
     """
     of_a, of_b = facts(a), facts(b)
     found = {part: _between(of_a[part], of_b[part]) for part in PARTS}
+    found["files"] = files_between(a, b)
+    found["variables"] = tuple(change for change in found["variables"] if _is_known(change, (a, b)))
     for part in {*unrecorded(a), *unrecorded(b)}:
         found[part] = ()
     for part in _UNKNOWN_IF_ABSENT:
@@ -95,6 +98,14 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
+def _is_known(change: Change, infos: tuple[ExperimentInfo, ExperimentInfo]) -> bool:
+    """Whether a variable differs for sure: one that only one of the two looked at may be the same for the other."""
+    if change.kind == "changed":
+        return True
+    lacking = infos[change.kind == "removed"]
+    return bool(reads_of(lacking)) or change.key in (infos[change.kind == "added"].environment.get("variables") or {})
+
+
 def _between(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Change, ...]:
     found = []
     for key in dict.fromkeys([*a, *b]):
@@ -114,10 +125,11 @@ def facts(info: ExperimentInfo) -> dict[str, dict[str, Any]]:
     return {
         "config": flatten(info.config),
         "data": {**_datasets(info), **_used(info)},
+        "files": {},  # told apart by what is known of both: see ``files_between``
         "randomness": {key: value for key, value in flatten(info.randomness).items() if value is not None},
         "packages": _packages(environment),
         "command": _command(info),
-        "variables": dict(environment.get("variables") or {}),
+        "variables": {**reads_of(info).get("variables", {}), **(environment.get("variables") or {})},
         "interpreter": _some(environment, _INTERPRETER),
         "hardware": _some(environment, _HARDWARE),
         "platform": flatten(_some(environment, (key for key in environment if key not in named))),
@@ -164,7 +176,9 @@ def _command(info: ExperimentInfo) -> dict[str, Any]:
     if info.code.get("notebook"):  # a kernel is told the file of its connection: it is the cells that ran
         facts.pop("command", None)
     words = facts.get("command")
-    root = str(info.code.get("root") or info.git.get("root") or "")
+    root = code_root(info)
+    if isinstance(facts.get("cwd"), str):
+        facts["cwd"] = _under(facts["cwd"], root)
     if isinstance(words, list):
         shortened = [_under(word, root) for word in words]
         facts["command"] = shortened[1:] if len(shortened) > 1 else shortened
@@ -217,6 +231,68 @@ def _course(info: ExperimentInfo) -> dict[str, Any]:
     if fork := info.forked_from:
         facts["fork of"] = f"{fork.get('experiment_id')} at step {fork.get('step')}"
     return facts
+
+
+def reads_of(info: ExperimentInfo) -> dict[str, Any]:
+    """Return what was noted of what it read, as in ``provenance.reads``; empty in older records."""
+    return info.environment.get("reads") or {}
+
+
+def code_root(info: ExperimentInfo) -> str:
+    """Return the folder that its code is in; "" if that is not known."""
+    return str(info.git.get("root") or info.code.get("root") or "")
+
+
+def files_between(a: ExperimentInfo, b: ExperimentInfo) -> tuple[Change, ...]:
+    """Return the files, noted as they were opened or imported, that are not the same, or may not be.
+
+    Digests tell, else size and time of modification. One file has two paths in two checkouts, or by a relative path in
+    two working folders. Files whose fingerprints are recorded are told as data.
+    """
+    if not reads_of(a) or not reads_of(b):
+        return ()
+    ours, theirs = _files(a), _files(b)
+    pairs = [(key, ours.pop(key), theirs.pop(key)) for key in [*ours] if key in theirs]
+    for name in (_in_working_folder, _last_part):
+        named = [_unique(side, info, name) for side, info in ((ours, a), (theirs, b))]
+        pairs += [
+            (named[1][one], ours.pop(named[0][one]), theirs.pop(named[1][one])) for one in named[0] if one in named[1]
+        ]
+    found = [Change(key, "changed", x, y) for key, x, y in pairs if not _same_file(x, y)]
+    found += [Change(key, "removed", file, None) for key, file in ours.items()]
+    found += [Change(key, "added", None, file) for key, file in theirs.items()]
+    return tuple(found)
+
+
+def _files(info: ExperimentInfo) -> dict[str, dict[str, Any]]:
+    root, known = code_root(info), {dataset.get("path") for dataset in info.datasets}
+    files = [file for file in reads_of(info).get("files", ()) if file["path"] not in known]
+    return {_under(file["path"], root).removeprefix("./"): file for file in files}
+
+
+def _unique(
+    files: Mapping[str, dict[str, Any]], info: ExperimentInfo, name: Callable[[str, ExperimentInfo], str]
+) -> dict[str, str]:
+    """Return the keys of the files by another name, as far as it is that of one only."""
+    found: dict[str, list[str]] = {}
+    for key, file in files.items():
+        found.setdefault(name(file["path"], info), []).append(key)
+    return {one: keys[0] for one, keys in found.items() if one and len(keys) == 1}
+
+
+def _in_working_folder(path: str, info: ExperimentInfo) -> str:
+    folder = f"{info.environment.get('cwd')}/"
+    return path.removeprefix(folder) if path.startswith(folder) else ""
+
+
+def _last_part(path: str, info: ExperimentInfo) -> str:
+    return path.rpartition("/")[2]
+
+
+def _same_file(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    if a.get("digest") and b.get("digest"):
+        return bool(a["digest"] == b["digest"])
+    return (a["size_bytes"], a["modified_ns"]) == (b["size_bytes"], b["modified_ns"])
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:

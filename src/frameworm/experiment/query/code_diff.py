@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import json
 import os
 import re
 import tempfile
@@ -50,7 +51,7 @@ class FileDiff:
         added_lines: 0 for a binary file.
         removed_lines: likewise.
         hunks: places that changed, 0 for a binary file.
-        only_layout: it is Python and differs in comments or layout alone.
+        only_layout: it is Python and differs in comments or layout alone, or JSON of another order or layout.
         patch: its part of the unified diff.
     """
 
@@ -409,8 +410,8 @@ class _Repository:
         return tuple(files)
 
     def _same_program(self, path: str, old_id: str, new_id: str) -> bool:
-        """Whether two versions of a Python file differ in comments and layout alone; parsed, never executed."""
-        if not path.endswith(".py"):
+        """Whether two versions of a Python or JSON file say the same; they are parsed, never executed."""
+        if not path.endswith((".py", ".json")):
             return False
         try:
             sources = [self.git("cat-file", "blob", one) for one in (old_id, new_id)]
@@ -418,7 +419,8 @@ class _Repository:
                 return False
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                programs = [ast.dump(ast.parse(source)) for source in sources]
+                parse = json.loads if path.endswith(".json") else lambda source: ast.dump(ast.parse(source))
+                programs = [parse(source) for source in sources]
         except (_GitError, SyntaxError, ValueError, RecursionError, MemoryError):
             return False
         return programs[0] == programs[1]

@@ -27,6 +27,7 @@ class ExperimentDiff:
         b: the other.
         config: params.
         data: datasets, and artifacts of other experiments that were used, by name.
+        files: that were opened or imported, as far as they are not the same, or may not be.
         randomness: seed, deterministic algorithms, digests of the generators' states at the start.
         packages: versions; with their source where they did not come from an index.
         command: command line, working folder, interpreter's path.
@@ -46,6 +47,7 @@ class ExperimentDiff:
     b: ExperimentInfo
     config: tuple[Change, ...]
     data: tuple[Change, ...]
+    files: tuple[Change, ...]
     randomness: tuple[Change, ...]
     packages: tuple[Change, ...]
     command: tuple[Change, ...]
@@ -169,7 +171,11 @@ def _clause(diff: ExperimentDiff, name: str) -> str:
         )
     if name == "packages":
         return f"packages differ in {_named(keys, 'package')}" if len(keys) > 1 else f"package {keys[0]} differs"
-    noun = {"config": "param", "data": "dataset", "command": "word", "variables": "variable"}.get(name, "fact")
+    noun = {"config": "param", "data": "dataset", "files": "file", "command": "word", "variables": "variable"}.get(
+        name, "fact"
+    )
+    if name == "files":
+        return f"what it read differs in {_named(keys, noun)}"
     label = {"variables": "environment", "command": "command"}.get(name, name)
     keys = [
         change.key.replace("_", " ") if name in ("hardware", "platform", "interpreter", "command") else change.key

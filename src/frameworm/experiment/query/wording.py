@@ -17,9 +17,10 @@ _WORD = re.compile(r"(?!(true|false|null|nan)\Z)[a-z_/.][\w/.:+-]*", re.IGNORECA
 
 def arrow(change: Change, ids: tuple[str, str], show: Callable[[Any], str] | None = None) -> str:
     """Return a change in a few words: ``0.001 → 0.01``, ``3, only in exp_002``."""
-    a, b = map(show or short, (change.a, change.b))
     if change.kind == "changed":
-        return f"{a} → {b}"
+        show = show or _whole
+        return " → ".join(apart(show(change.a), show(change.b)))
+    a, b = map(show or short, (change.a, change.b))
     return f"{b}, only in {ids[1]}" if change.kind == "added" else f"{a}, only in {ids[0]}"
 
 
@@ -43,10 +44,40 @@ def told_apart(a: float, b: float) -> tuple[str, str]:
     return repr(a), repr(b)
 
 
+def versions_apart(change: Change, ids: tuple[str, str]) -> str:
+    """Return how a package changed, no more than tells the two apart: ``1.0 → 1.1``, ``1.0 from another folder``."""
+    a, b = ({"version": one} if isinstance(one, str) else dict(one or {}) for one in (change.a, change.b))
+    if change.kind != "changed" or a.get("version") != b.get("version"):
+        return arrow(change, ids, lambda value: str(value["version"] if isinstance(value, Mapping) else value))
+    if a.get("commit") != b.get("commit"):
+        return f"{a['version']}, commit {' → '.join(str(one.get('commit') or 'none')[:10] for one in (a, b))}"
+    places = [str(one.get("url") or "the index").rstrip("/") for one in (a, b)]
+    if places[0] == places[1]:
+        return f"{a['version']}, {' → '.join('editable' if one.get('editable') else 'installed' for one in (a, b))}"
+    names = [place.rpartition("/")[2] for place in places]
+    return (
+        f"{a['version']}, from {' → '.join(names)}" if names[0] != names[1] else f"{a['version']}, from another place"
+    )
+
+
 def short(value: Any, most: int = 60) -> str:
     """Return a value as JSON on one line, its middle left out where it is long; a text of one word as it is."""
     text = value if isinstance(value, str) and _WORD.fullmatch(value) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= most else f"{text[: most - 20]}…{text[-19:]}"
+
+
+def _whole(value: Any) -> str:
+    return short(value, most=100_000)
+
+
+def apart(a: str, b: str, most: int = 60) -> tuple[str, str]:
+    """Return two texts, long ones cut to where they begin to differ: cut in the middle both may look the same."""
+    if max(len(a), len(b)) <= most:
+        return a, b
+    same = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    begin = max(0, same - 20)
+    shown = [f"{'…' if begin else ''}{text[begin:]}" for text in (a, b)]
+    return tuple(text if len(text) <= most else f"{text[: most - 1]}…" for text in shown)  # type: ignore[return-value]
 
 
 def plain(value: Any) -> str:
