@@ -225,7 +225,8 @@ def test_recorded_cells_are_compared_and_run_again(kernel: Notebook, folder: Pat
     kernel.run(
         "%gui\nfrom frameworm.experiment import Experiment\nimport helper, random",
         "%cd -q sub\n%run prepare.py\n%cd -q ..",
-        "random.seed(3)\nweight = await __import__('asyncio').sleep(0, 0.5)",
+        "random.seed(3)\nimport asyncio\ntask = asyncio.create_task(asyncio.sleep(0, 0.5))",
+        "weight = await task",
         TRAIN.format(lr=0.1),
     )
     kernel.fail("weight = weight.typo")
@@ -233,24 +234,24 @@ def test_recorded_cells_are_compared_and_run_again(kernel: Notebook, folder: Pat
     (folder / "helper.py").write_text("def double(x):\n    return 3 * x\n")
 
     one, two = info(folder, "exp_001"), info(folder, "exp_002")
-    assert [len(one.code["files"]), one.code["notebook"]["cells"], two.code["notebook"]["cells"]] == [2, 4, 6]
+    assert [len(one.code["files"]), one.code["notebook"]["cells"], two.code["notebook"]["cells"]] == [2, 5, 7]
     diff = compare_code(one, two)
     assert [file.path for file in diff.files] == ["notebook-cells.py"]
     added = [line for line in diff.patch.splitlines() if line.startswith("+")]
-    assert any('"lr": 0.2' in line for line in added) and "+# In [6]" in added
+    assert any('"lr": 0.2' in line for line in added) and "+# In [7]" in added
 
     again = manager(folder).reproduce("exp_002")
     assert (again.outcome, again.exit_code) == ("identical", 0), again.tail
     assert not again.diff.code.differs and "command" not in [change.key for change in again.diff.command]
     assert sorted(path.name for path in (folder / "experiments").glob("exp_*"))[2:] == ["exp_003_by_a_file"]
     made = info(folder, again.reproduction_id)
-    assert made.status == "completed" and made.code["notebook"]["cells"] == 6
+    assert made.status == "completed" and made.code["notebook"]["cells"] == 7
 
     notebook = two.path / "provenance/notebook.ipynb"
     notebook.write_text(notebook.read_text().replace("0.2", "0.25"))
     with pytest.raises(ReproductionError, match="not recorded here by you") as refusal:
         manager(folder).reproduce("exp_002")
-    assert "6 cells, from the record" in str(refusal.value)
+    assert "7 cells, from the record" in str(refusal.value)
     with pytest.raises(ReproductionError, match="the cells are not what was recorded"):
         manager(folder).reproduce("exp_002", strict=True, trust=True)
 

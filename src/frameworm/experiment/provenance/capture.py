@@ -111,7 +111,7 @@ class Capture:
         code = self._recorded
         if self._cells is not None:
             self._stored_cells = self._cells.so_far()
-            stored = store_cells(self._stored_cells, provenance_dir)
+            stored = store_cells(self._stored_cells, provenance_dir, in_loop=self._cells.in_loop)
             code = with_cells(code, stored, self._cells.starting_dir)
         self._event("code", code=code)
 

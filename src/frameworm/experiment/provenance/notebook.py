@@ -27,12 +27,13 @@ SCRIPT_NAME = "notebook-cells.py"
 _RUN = re.compile(r"run_line_magic\('run', ('(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\")\)")
 
 
-def store_cells(cells: Sequence[Cell], provenance_dir: Path) -> dict[str, Any]:
+def store_cells(cells: Sequence[Cell], provenance_dir: Path, *, in_loop: bool) -> dict[str, Any]:
     """Write the cells, secrets masked, to ``notebook.ipynb`` and ``code/notebook-cells.py``.
 
     Args:
         cells: in the order they ran.
         provenance_dir: the experiment's.
+        in_loop: whether a loop of asyncio ran around them.
 
     Returns:
         ``file``: the script, as one of the code's files; ``notebook``: ``path`` (relative to ``provenance_dir``),
@@ -57,7 +58,9 @@ def store_cells(cells: Sequence[Cell], provenance_dir: Path) -> dict[str, Any]:
         if safe.source != cell.source:
             masked.append(cell.number)
     script = _script(kept).encode("utf-8", "backslashreplace")
-    notebook = (json.dumps(_notebook(kept), indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+    notebook = (json.dumps(_notebook(kept, in_loop), indent=1, ensure_ascii=False) + "\n").encode(
+        "utf-8", "backslashreplace"
+    )
     (provenance_dir / CODE).mkdir(exist_ok=True)
     _write(provenance_dir / CODE / SCRIPT_NAME, script)
     _write(provenance_dir / NOTEBOOK_NAME, notebook)
@@ -134,7 +137,7 @@ def _script(cells: Sequence[Cell]) -> str:
     return "\n\n".join(parts)
 
 
-def _notebook(cells: Sequence[Cell]) -> dict[str, Any]:
+def _notebook(cells: Sequence[Cell], in_loop: bool) -> dict[str, Any]:
     version = sys.version_info
     return {
         "cells": [
@@ -150,6 +153,7 @@ def _notebook(cells: Sequence[Cell]) -> dict[str, Any]:
         ],
         "metadata": {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "frameworm": {"in_loop": in_loop},
             "language_info": {"name": "python", "version": f"{version.major}.{version.minor}.{version.micro}"},
         },
         "nbformat": 4,

@@ -43,11 +43,13 @@ class Cells:
 
     Attributes:
         starting_dir: where the shell was started; ``%cd`` may have gone elsewhere.
+        in_loop: whether a loop of asyncio runs around the cells, as in a kernel, but at no prompt.
     """
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self.starting_dir = Path(getattr(shell, "starting_dir", None) or os.getcwd())
+        self.in_loop = getattr(shell, "kernel", None) is not None or getattr(shell, "in_loop", False)
         self._lock = threading.Lock()
         self._cells: list[Cell] = []
         self._seen = 1  # in IPython's lists, whose first entry is none
