@@ -31,7 +31,7 @@ _SILENCE_S = 0.3
 class Server(NamedTuple):
     """``frameworm ui`` that runs, and the key that lets in."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | None
     port: int
     key: str
 
@@ -461,7 +461,8 @@ def slow_clients(run: Run) -> None:
                 60.0,
             ),
         }
-        alone = sorted(_answer_ms(server) for _ in range(asked))  # the first ones import what they need
+        _answers_ms(server, 20)  # the first ones import what they need
+        alone = _answers_ms(server, asked)
         slow: list[tuple[socket.socket, str]] = []
         for _, kind in zip(range(many), itertools.cycle(kinds), strict=False):
             connection = held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S))
@@ -490,22 +491,25 @@ def slow_clients(run: Run) -> None:
         thread = threading.Thread(target=dawdle)
         thread.start()
         try:
-            took = sorted(_answer_ms(server) for _ in range(asked))
+            ended.wait(3.0)  # until what the system's buffers hold of the large file is sent
+            took = _answers_ms(server, asked)
             if run.full:
                 thread.join(100.0)
         finally:
             ended.set()
             thread.join()
         for connection, kind in slow:
-            late = run.full and cut.get(connection, 1e9) > kinds[kind][1] + 5.0
+            late = run.full and cut.get(connection, 1e9) > kinds[kind][1] + 20.0
             failure = f"a client slow in its {kind} was not cut: {cut.get(connection)}" if late else ""
             run.count(failure)
         run.remarks.append(
             f"{asked:,} others are answered, half within {took[asked // 2]:.0f} ms, all within {took[-1]:.0f} ms; "
             f"without the slow ones within {alone[asked // 2]:.0f} and {alone[-1]:.0f} ms"
         )
-        if run.full and took[-1] > 200:
-            run.failures.append(f"an answer took {took[-1]:.0f} ms")
+        if run.full and took[-1] > 200 + alone[-1]:  # what this machine is busy with otherwise is not theirs
+            run.failures.append(
+                f"an answer took {took[-1]:.0f} ms; without the slow clients {alone[-1]:.0f} ms at most"
+            )
 
 
 def _is_gone(connection: socket.socket) -> bool:
@@ -520,9 +524,27 @@ def _state(connection: socket.socket) -> int:
     return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[0]
 
 
-def _answer_ms(server: Server) -> float:
-    began = time.perf_counter()
-    status, page = server.get(f"{API}/experiments")
-    if (status, page["total"]) != (200, 2):
-        raise AssertionError(f"{status} {page}")
-    return 1000 * (time.perf_counter() - began)
+def _answers_ms(server: Server, asked: int) -> list[float]:
+    """Ask in a process that does nothing else; return how long each answer took, the longest last."""
+    code = "import sys; from faults.http import measure; measure(*map(int, sys.argv[1:3]), sys.argv[3])"
+    paths = os.pathsep.join((str(SOURCE), str(SOURCE.parent)))
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(asked), str(server.port), server.key],
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return sorted(json.loads(told.stdout))
+
+
+def measure(asked: int, port: int, key: str) -> None:
+    """Print how many ms each of so many answers takes."""
+    server = Server(None, port, key)
+    took = []
+    for _ in range(asked):
+        began = time.perf_counter()
+        status, page = server.get(f"{API}/experiments")
+        took.append(1000 * (time.perf_counter() - began))
+        assert (status, page["total"]) == (200, 2), (status, page)
+    print(json.dumps(took))
