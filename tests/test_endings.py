@@ -207,6 +207,12 @@ ALONE = {
         "failed",
         1,
     ),
+    "an error that cannot be looked at": (
+        "class Bad(Exception):\n  @property\n  def __notes__(self): raise RuntimeError\n"
+        "exp = make().start()\ntry: raise Bad\nexcept Bad: sys.exit(3)",
+        "failed",
+        3,
+    ),
     "an error that cannot be shown": (
         "class Bad(Exception):\n  def __str__(self): raise ValueError\nexp = make().start()\nraise Bad",
         "failed",

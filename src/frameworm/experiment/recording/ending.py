@@ -36,12 +36,14 @@ def ending_of(error: BaseException | None) -> Ending:
     """Return how an experiment ends whose block, thread or program was left by ``error``."""
     if error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and _is_success(error.code)):
         return Ending("completed")
-    told = traceback.TracebackException(type(error), error, None)
-    told.__notes__ = None  # they would come last, and be the reason
-    reason = list(told.format_exception_only())[-1].strip()[:500]
-    if _is_interrupt(error):
-        return Ending("killed", reason)
-    return Ending("failed", reason, "".join(traceback.format_exception(error)))
+    try:
+        told = traceback.TracebackException(type(error), error, None)
+        told.__notes__ = None  # they would come last, and be the reason
+        reason = list(told.format_exception_only())[-1].strip()[:500]
+        trace = "".join(traceback.format_exception(error))
+    except Exception:  # what an error tells of itself is foreign code, and this may be the middle of the user's exit
+        reason, trace = type(error).__name__, ""
+    return Ending("killed", reason) if _is_interrupt(error) else Ending("failed", reason, trace)
 
 
 def _is_success(code: object) -> bool:
