@@ -32,7 +32,7 @@ COUNT_LIMIT = 2_000
 CODE_SUFFIXES = frozenset(
     """
     .py .pyi .pyw .pyx .pxd .ipynb .so .sh .bash .c .cc .cpp .cxx .cu .cuh .h .hpp .rs .go .jl .r .lua .sql .proto
-    .yaml .yml .toml .json .jsonnet .ini .cfg .conf .j2 .jinja .jinja2 .tmpl .md .rst .cmake
+    .yaml .yml .toml .json .jsonnet .ini .cfg .conf .env .j2 .jinja .jinja2 .tmpl .md .rst .cmake
     """.split()
 )
 """Of files that are taken for code though Python did not load them."""
@@ -46,11 +46,17 @@ _REMEMBERED_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A file as it was when it was first seen; ``content`` is None if it had been edited since it was loaded."""
+    """A file as it was when it was first seen after a module was loaded from it.
+
+    Attributes:
+        content: None if it had been edited since it was loaded.
+        executable: whether it may be run.
+        spec: of the module; another one when it is loaded again.
+    """
 
     content: bytes | None
-    look: tuple[int, int, int]
     executable: bool
+    spec: object
 
 
 _sources: dict[str, _Source] = {}  # by real path: a later experiment of this process runs the same code still
@@ -236,16 +242,16 @@ class CodeRecord:
 def _source(path: str, module: ModuleType | None) -> _Source | None:
     """Return a loaded file as it was first seen; None if it cannot be read or is too large."""
     known = _sources.get(path)
+    spec = None if module is None else vars(module).get("__spec__")
+    if known is not None and module is not None and known.spec is spec:
+        return known
     try:
         with open(open_regular(path), "rb") as file:
             look = os.fstat(file.fileno())
-            seen = look.st_mtime_ns, look.st_size, look.st_ino
-            edited = was_edited(path, module, look)
-            if known is not None and (edited or known.look == seen):
-                return known
             if look.st_size > FILE_LIMIT_BYTES:
                 return None
-            source = _Source(None if edited else file.read(), seen, bool(look.st_mode & 0o100))
+            content = None if was_edited(path, module, look) else file.read()
+            source = _Source(content, bool(look.st_mode & 0o100), spec)
     except (OSError, UnsafePathError):
         return known
     remembered = sum(len(one.content or b"") for one in _sources.values())

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import FrameType, ModuleType
 
 _IMPORTED_NS = time.time_ns()
-"""The program was read before this module was."""
+_LOADED = {name: getattr(module, "__spec__", None) for name, module in list(sys.modules.items())}
+"""The main module, and all that is here, were read before this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ def find_program(cwd: Path) -> Program:
         cwd: folder that the process runs in, which counts where there is no file.
     """
     name = _text(getattr(sys.modules.get("__main__"), "__file__", None))
+    if name == "<stdin>":
+        name = None
     if getattr(sys, "frozen", False):
         return Program(None, Path(sys.executable).parent, (sys.executable, "a frozen program: its code is inside it"))
     if name is not None and not _is_installed(os.path.abspath(name)) and not _is_installed(os.path.realpath(name)):
@@ -150,14 +153,15 @@ def installed_folders() -> tuple[str, ...]:
 def was_edited(path: str, module: ModuleType | None, look: os.stat_result) -> bool:
     """Whether a file was changed after a module was loaded from it, as far as that shows.
 
-    Python writes beside its compiled code the time and size of the source that it compiled; the main module, of
-    which none is kept, was read before this one.
+    A module that was loaded before this one was not loaded from what was written later. Of others Python writes the
+    time and size of the source beside the compiled code, unless it was told to write none.
     """
     if look.st_mtime_ns <= _IMPORTED_NS or module is None:
         return False
-    if module.__name__ in ("__main__", "__mp_main__"):
+    spec = vars(module).get("__spec__")
+    if module.__name__ in ("__main__", "__mp_main__") or (spec is not None and _LOADED.get(module.__name__) is spec):
         return True
-    cached = getattr(vars(module).get("__spec__"), "cached", None)
+    cached = getattr(spec, "cached", None)
     try:
         with open(_text(cached) or "", "rb") as file:
             head = file.read(16)
