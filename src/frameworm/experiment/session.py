@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -123,7 +124,7 @@ class Session:
         self._event("status", status="running")
         self._capture = Capture(
             self._exp_dir,
-            self._event,
+            self._captured,
             ordinal=self._ordinal,
             random_dir=None if self._plan is None or self._plan.random_dir is None else Path(self._plan.random_dir),
             record_inputs=self._record_inputs,
@@ -163,13 +164,12 @@ class Session:
             self._capture.abandon()
         elif self._capture is not None:
             self._capture.finish(self._exp_dir)
-            if self._state == "running":  # else the end is waiting, and does both itself
-                guard(self._sign, "signing the record")
+            if self._state == "running":  # else the end is waiting, and writes it itself
                 guard(self._refresh_metadata, "writing metadata.json")
 
     def _follow_capture(self) -> None:
-        if self._capture is not None and not self._astray and self._capture.follow(self._exp_dir):
-            guard(self._sign, "signing the cells")
+        if self._capture is not None and not self._astray:
+            self._capture.follow(self._exp_dir)
 
     def _log_system(self, sampler: SystemSampler) -> None:
         sample = sampler.sample()
@@ -222,13 +222,19 @@ class Session:
     def _complete_capture(self) -> None:
         if self._capture is not None:
             self._capture.complete(self._exp_dir, {dataset["path"] for dataset in self.info.datasets})
-            self._sign()
 
-    def _sign(self) -> None:
-        """Sign what would be run again, as far as it is known by now."""
+    def _captured(self, kind: str, **values: Any) -> None:
+        """Record what was found out; what would be run again is signed before, so that a kill leaves none unsigned."""
+        if kind == "code" or "packages" in values.get("environment", ()):
+            guard(lambda: self._sign(**values), "signing the record")
+        self._event(kind, **values)
+
+    def _sign(self, code: dict[str, Any] | None = None, environment: Mapping[str, Any] | None = None) -> None:
         from frameworm.experiment.provenance.signature import sign
 
-        sign(self._exp_dir, self._fold.info(self._exp_dir))
+        info = self._fold.info(self._exp_dir)
+        known = {**info.environment, **(environment or {})}
+        sign(self._exp_dir, replace(info, environment=known, code=info.code if code is None else code))
 
     def _settle(self) -> None:
         """Seal what nobody writes any more; refresh the snapshot and the catalog."""
