@@ -21,7 +21,9 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from frameworm.experiment import ExperimentManager
 from frameworm.experiment.errors import ReproductionError
 from frameworm.experiment.model import ExperimentInfo
+from frameworm.experiment.provenance.notebook import run_files, store_cells
 from frameworm.experiment.query.code_diff import compare_code
+from frameworm.experiment.recording.cells import Cell
 
 START = "from frameworm.experiment import Experiment\nexp = Experiment('cells', system_metrics_s=0).start()"
 
@@ -290,3 +292,28 @@ def test_a_program_that_only_looks_around_in_ipython_is_itself_the_code(folder: 
     for one in (info(folder, "exp_001"), info(folder, "exp_002")):
         assert [file["path"] for file in one.code["files"]] == ["train.py"]
         assert one.code["script"] == "train.py" and not one.code.get("notebook")
+
+
+def test_five_mebibytes_of_cells_are_kept(tmp_path: Path) -> None:
+    large = f"x = '{'a' * (3 << 20)}'"
+    cells = [Cell(1, "y = 1", "y = 1"), Cell(2, large, large), Cell(3, large, large)]
+    stored = store_cells(cells, tmp_path, in_loop=False)
+    assert stored["notebook"]["cells"] == 2
+    assert [(one["path"], one["why"]) for one in stored["left_out"]] == [
+        ("In [3]", "5 MiB of cells were stored before it")
+    ]
+    kept = nbformat.read(tmp_path / "notebook.ipynb", as_version=4)
+    nbformat.validate(kept)
+    assert [cell.execution_count for cell in kept.cells] == [1, 2]
+
+
+def test_files_that_cells_ran_are_found(tmp_path: Path) -> None:
+    for name in ("a.py", "with space.py", "b.py"):
+        (tmp_path / name).touch()
+    programs = [
+        "get_ipython().run_line_magic('run', 'a.py --lr 0.1')",
+        "get_ipython().run_line_magic('run', '-i b')",
+        "get_ipython().run_line_magic('run', 'missing.py')\nget_ipython().run_line_magic('run', '\"with space.py\" 3')",
+    ]
+    cells = [Cell(number, program, program) for number, program in enumerate(programs, 1)]
+    assert [path.name for path in run_files(cells, tmp_path)] == ["a.py", "b.py", "with space.py"]

@@ -58,9 +58,8 @@ def store_cells(cells: Sequence[Cell], provenance_dir: Path, *, in_loop: bool) -
         if safe.source != cell.source:
             masked.append(cell.number)
     script = _script(kept).encode("utf-8", "backslashreplace")
-    notebook = (json.dumps(_notebook(kept, in_loop), indent=1, ensure_ascii=False) + "\n").encode(
-        "utf-8", "backslashreplace"
-    )
+    page = json.dumps(_notebook(kept, in_loop), indent=1, ensure_ascii=False)
+    notebook = f"{page}\n".encode("utf-8", "backslashreplace")
     (provenance_dir / CODE).mkdir(exist_ok=True)
     _write(provenance_dir / CODE / SCRIPT_NAME, script)
     _write(provenance_dir / NOTEBOOK_NAME, notebook)
@@ -107,13 +106,22 @@ def run_files(cells: Sequence[Cell], folder: Path) -> list[Path]:
     found: dict[Path, None] = {}
     for cell in cells:
         for word in _RUN.findall(cell.program):
-            names = [name.strip("'\"") for name in str(ast.literal_eval(word)).split()]
+            names = _words(str(ast.literal_eval(word)))
             name = next((name for name in names if not name.startswith("-")), "")
             for place in (folder / name, folder / f"{name}.py"):
                 if name and place.is_file():
                     found[Path(os.path.realpath(place))] = None
                     break
     return list(found)
+
+
+def _words(line: str) -> list[str]:
+    import shlex  # which IPython has imported
+
+    try:
+        return shlex.split(line)
+    except ValueError:  # a quote is open
+        return line.split()
 
 
 @functools.lru_cache(maxsize=1_000)  # a cell stays what it is, and all are written again for each new one
