@@ -372,7 +372,7 @@ def test_a_missing_segment_is_not_damage(tmp_path):
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path, make):
     make(tmp_path / "a.seg")
-    with pytest.raises(SegmentDamageError, match="damaged at byte 0: not a regular file"):
+    with pytest.raises(SegmentDamageError, match=r"damaged at byte 0: .* expected a regular file"):
         SegmentReader(tmp_path / "a.seg")
 
 

@@ -379,7 +379,7 @@ class Experiment(MediaLog):
         try:
             stored = store_artifact(
                 path,
-                self.artifact_dir,
+                self._place() / folders.ARTIFACTS,
                 name=artifact_name,
                 artifact_type=artifact_type,
                 existing=self._fold.info(self._exp_dir).artifacts,
@@ -472,7 +472,7 @@ class Experiment(MediaLog):
         record = normalize_config(config)
         masked = mask_config(record.config)
         self._apply(recorder.event("config", config=masked, lossy=list(record.lossy), merge=merge))
-        guard(lambda: folders.write_config(self._exp_dir, self.config), "writing config.yaml")
+        guard(lambda: folders.write_config(self._place(), self.config), "writing config.yaml")
 
     def set_tags(self, tags: Iterable[str]) -> None:
         """Replace the tags.

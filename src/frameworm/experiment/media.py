@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -38,7 +39,7 @@ class MediaLog(Session):
     def _forget_media(self) -> None:
         self._media_lock = threading.Lock()
         self._media_steps: dict[tuple[str, str], int] | None = None
-        self._media_unsynced: list[Path] = []
+        self._media_unsynced: list[Path] = []  # from the folder on, which may move
         self._media_doubted: set[tuple[str, str]] = set()
 
     def on_fork(self) -> None:
@@ -185,8 +186,9 @@ class MediaLog(Session):
         with self._media_lock:
             if self._media_steps is None:  # an earlier session, or the parent of a fork, may have logged some
                 self._media_steps = {}
-                for item in open_reader(self._exp_dir).media():
-                    self._media_steps[item["name"], item["context"]] = item["step"]
+                with contextlib.suppress(ExperimentError, OSError):  # the folder is gone, or its record damaged
+                    for item in open_reader(self._exp_dir).media():
+                        self._media_steps[item["name"], item["context"]] = item["step"]
             if step is None:
                 step = self._media_steps.get((name, context), -1) + 1
             self._media_steps[name, context] = step
@@ -195,10 +197,10 @@ class MediaLog(Session):
         recorder.event("media", media=kind, name=name, context=context, step=step, epoch=epoch, about=about)
 
     def _keep(self, medium: Medium) -> str:
-        digest, written = store_medium(medium.content, medium.suffix, self._exp_dir)
+        digest, written = store_medium(medium.content, medium.suffix, place := self._place())
         if written is not None:
             with self._media_lock:
-                self._media_unsynced.append(written)
+                self._media_unsynced.append(written.relative_to(place))
         return digest
 
     def _sync_media(self) -> None:
@@ -211,8 +213,10 @@ class MediaLog(Session):
             unsynced, self._media_unsynced = self._media_unsynced, []
         try:
             while unsynced:
-                _fsync(unsynced[-1])
+                _fsync(self._place() / unsynced[-1])
                 unsynced.pop()
+        except StoreError:
+            unsynced.clear()  # removed with the folder, which is told of
         finally:
             with self._media_lock:
                 self._media_unsynced += unsynced

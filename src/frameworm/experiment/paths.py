@@ -13,7 +13,17 @@ from pathlib import Path
 
 from frameworm.experiment.errors import UnsafePathError
 
-__all__ = ["absolute_of", "is_gits", "kind_of", "open_inside", "open_regular", "parts_of", "place_inside"]
+__all__ = [
+    "absolute_of",
+    "check_regular",
+    "is_gits",
+    "kind_of",
+    "open_inside",
+    "open_regular",
+    "parts_of",
+    "place_inside",
+    "read_regular",
+]
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 _KINDS = {
@@ -104,18 +114,45 @@ def place_inside(top: Path, path: object, *, follow: bool = True, git: bool = Fa
     return place
 
 
-def open_regular(path: str | os.PathLike[str], *, dir_fd: int | None = None) -> int:
+def check_regular(path: str | os.PathLike[str], *, follow: bool = False) -> None:
+    """See that a file is a regular one, where it is somebody else's library that opens it.
+
+    Args:
+        path: the file.
+        follow: whether it may be a link to one.
+
+    Raises:
+        UnsafePathError: it is a link, folder, FIFO, socket or device.
+        OSError: there is no such file.
+    """
+    mode = os.stat(path, follow_symlinks=follow).st_mode
+    if not stat.S_ISREG(mode):
+        raise UnsafePathError(f"{os.fsdecode(path)} is {kind_of(mode)}; expected a regular file")
+
+
+def read_regular(path: str | os.PathLike[str], *, follow: bool = False) -> bytes:
+    """Return the content of a regular file; as ``open_regular``."""
+    with open(open_regular(path, follow=follow), "rb") as file:
+        return file.read()
+
+
+def open_regular(path: str | os.PathLike[str], *, dir_fd: int | None = None, follow: bool = False) -> int:
     """Open a regular file for reading and return its descriptor; anything else is not even opened.
 
     A FIFO would wait for a writer, a device may act on being opened, a link may lead anywhere.
+
+    Args:
+        path: the file.
+        dir_fd: the folder that a relative path is in.
+        follow: whether it may be a link to one: a file that the user names, not one that was found.
 
     Raises:
         UnsafePathError: it is a link, folder, FIFO, socket or device.
         OSError: there is no such file, or it must not be read.
     """
-    mode = os.stat(path, dir_fd=dir_fd, follow_symlinks=False).st_mode
+    mode = os.stat(path, dir_fd=dir_fd, follow_symlinks=follow).st_mode
     if stat.S_ISREG(mode):
-        descriptor = os.open(path, _OPEN, dir_fd=dir_fd)
+        descriptor = os.open(path, _OPEN & ~os.O_NOFOLLOW if follow else _OPEN, dir_fd=dir_fd)
         mode = os.fstat(descriptor).st_mode  # of what was opened: another may have taken its name meanwhile
         if stat.S_ISREG(mode):
             return descriptor

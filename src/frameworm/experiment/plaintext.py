@@ -10,11 +10,11 @@ import json
 import math
 import os
 import re
-import stat
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from frameworm.experiment.errors import ConfigError
+from frameworm.experiment.paths import open_regular
 
 __all__ = ["dump_json", "dump_yaml", "load_json", "read_config_file"]
 
@@ -175,9 +175,7 @@ def read_config_file(path: str) -> Any:
     if read is None:
         raise ConfigError(f"config file {path!r} is none of {', '.join(readers)}; a str is taken as the path of a file")
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ConfigError(f"config file {path!r} is not a regular file; pass the path of one")
-        with open(path, encoding="utf-8-sig") as file:
+        with open(open_regular(path, follow=True), encoding="utf-8-sig") as file:
             text = file.read()
     except FileNotFoundError:
         raise ConfigError(f"config file {path!r} does not exist (working folder {os.getcwd()!r})") from None

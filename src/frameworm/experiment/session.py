@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from frameworm.experiment.errors import ExperimentError, InputError, StateError, tell
+from frameworm.experiment.errors import ExperimentError, InputError, StateError, StoreError, tell
 from frameworm.experiment.model import ENDED, SYSTEM_CONTEXT, ExperimentInfo, Status
 from frameworm.experiment.provenance.capture import TIMEOUT_S, Capture
 from frameworm.experiment.provenance.plan import Plan
@@ -62,6 +62,7 @@ class Session:
         self._record_inputs = False
         self._began_s = 0.0
         self._enters = True  # itself in the catalog as it ends
+        self._following = threading.RLock()  # a signal that ends the experiment may come amid it
         self._astray = False  # the folder was removed while we record into it
         self._sink: Recorder | _Refusing = _Refusing(self._why_not)
         self._state = "pending"
@@ -148,14 +149,27 @@ class Session:
 
     def _follow(self) -> None:
         """Go where the folder was moved to; say so, and also when it is gone."""
-        logs_dir = self._recorder.follow()
-        if logs_dir is None:
-            if not self._astray:
-                self._astray = True
-                tell(f"{self._exp_dir}: the folder was removed; training goes on, but what it records is lost with it")
-        elif logs_dir != self.log_dir:
-            tell(f"{self._exp_dir} was moved to {logs_dir.parent}; recording goes on there")
-            self._exp_dir = logs_dir.parent
+        with self._following:
+            logs_dir = self._recorder.follow()
+            before = self._exp_dir
+            if logs_dir is None:
+                if not self._astray:
+                    self._astray = True
+                    tell(f"{before}: the folder was removed; training goes on, but what it records is lost with it")
+            elif logs_dir != before / folders.LOGS:
+                self._exp_dir = logs_dir.parent
+                tell(f"{before} was moved to {logs_dir.parent}; recording goes on there")
+
+    def _place(self) -> Path:
+        """Return the folder as it lies at this moment, for something to be written to it; takes 10 µs.
+
+        Raises:
+            StoreError: it was removed; what lies there now is somebody else's.
+        """
+        self._follow()
+        if self._astray:
+            raise StoreError(f"{self._exp_dir}: the experiment's folder was removed")
+        return self._exp_dir
 
     def _finish_capture(self) -> None:
         """Complete the record of code, randomness and environment; on the background thread."""
@@ -208,6 +222,7 @@ class Session:
             guard(self._console.stop, "the copy of the console")
         self._recorder.stop_thread(capture_s)
         self._sink = _Refusing(self._why_not)
+        guard(self._follow, "looking for the folder")
         if self._capture is not None and not self._astray:
             guard(self._complete_capture, "completing the record of code and inputs")
         if self._owner:
@@ -285,7 +300,9 @@ class Session:
         self.end(ending.status, ending.reason)
 
     def _keep_traceback(self, text: str) -> None:
-        with open(self.log_dir / "traceback.txt", "a", encoding="utf-8", errors="backslashreplace") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW  # a FIFO waits
+        descriptor = os.open(self._place() / folders.LOGS / "traceback.txt", flags, 0o666)
+        with open(descriptor, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(mask_text(text))
 
     def on_signal(self, name: str) -> None:
@@ -301,7 +318,7 @@ class Session:
         """Leave the parent's journal alone in a forked child; its first log opens one of its own."""
         self._recorder.abandon()
         self._inherited = True
-        self._joining = threading.Lock()
+        self._joining, self._following = threading.Lock(), threading.RLock()
         if self._state == "running":
             self._owner = False
             self._sink = _Refusing(self._rejoin)
@@ -344,10 +361,10 @@ class Session:
         if self._changed and not self._astray:
             self._changed = False
             try:
-                folders.write_metadata(self._exp_dir, self._fold.info(self._exp_dir))
-            except FileNotFoundError:
+                place = self._place()
+                folders.write_metadata(place, self._fold.info(place))
+            except (FileNotFoundError, StoreError):  # it was moved or removed this moment
                 self._changed = True
-                self._follow()  # it was moved or removed this moment
 
     # -------------------------------------------------------------------------------------- attributes
 
@@ -404,6 +421,8 @@ class Session:
     @property
     def checkpoint_dir(self) -> Path:
         """Folder for model checkpoints."""
+        if self._state == "running" and self._pid == os.getpid():
+            guard(self._follow, "looking for the folder")
         return self._exp_dir / folders.CHECKPOINTS
 
     @property

@@ -17,6 +17,7 @@ from frameworm.experiment.errors import ArtifactError, UnsafePathError
 from frameworm.experiment.keeping.findings import Finding
 from frameworm.experiment.keeping.ward import Ward, is_old
 from frameworm.experiment.model import Artifact, ExperimentInfo
+from frameworm.experiment.paths import open_regular, read_regular
 from frameworm.experiment.storage.artifacts import artifact_path
 from frameworm.experiment.storage.folder import CONFIG, LOGS, METADATA, write_config, write_metadata
 from frameworm.experiment.storage.media import media_path
@@ -48,7 +49,7 @@ def _snapshots(ward: Ward, info: ExperimentInfo) -> Iterator[Finding]:
     path = ward.folder / METADATA
     rewrite = partial(write_metadata, ward.folder, info)
     try:
-        written = load_json(path.read_bytes())
+        written = load_json(read_regular(path))
         differing = _differing(written, load_json(dump_json({**asdict(info), "path": ""})))
         what = f"differs from the events in {', '.join(differing[:6])}" if differing else ""
     except FileNotFoundError:
@@ -60,7 +61,7 @@ def _snapshots(ward: Ward, info: ExperimentInfo) -> Iterator[Finding]:
         yield ward.finding("metadata-differs", severity, path, what + why, "written anew from the events", rewrite)
     path = ward.folder / CONFIG
     try:
-        what = "" if path.read_text(encoding="utf-8") == dump_yaml(info.config) else "differs from the events"
+        what = "" if read_regular(path) == dump_yaml(info.config).encode() else "differs from the events"
     except FileNotFoundError:
         what = "is missing"
     except (OSError, ValueError) as error:
@@ -130,7 +131,7 @@ def _stored(ward: Ward, path: Path, size_bytes: int, recorded: str, what: str) -
 
 def _digest(ward: Ward, path: Path) -> str:
     digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
+    with open(open_regular(path), "rb", buffering=0) as file:
         while piece := file.read(_PIECE):
             digest.update(piece)
             ward.advance(len(piece))

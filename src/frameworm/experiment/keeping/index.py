@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -18,7 +17,7 @@ from frameworm.experiment.errors import FramewormWarning, StoreError
 from frameworm.experiment.keeping.findings import Finding, Severity
 from frameworm.experiment.query.sync import sync
 from frameworm.experiment.storage.catalog import Catalog, KnownFolders
-from frameworm.experiment.storage.folder import CATALOG_NAME, SCHEMA_VERSION, fingerprint
+from frameworm.experiment.storage.folder import CATALOG_NAME, SCHEMA_VERSION, catalog_uri, fingerprint
 from frameworm.experiment.storage.schema import (
     DETAILS,
     Entry,
@@ -113,11 +112,10 @@ def _finding(kind: str, severity: Severity, experiment_id: str | None, what: str
 def _trouble(path: Path) -> Finding | None:
     """Return what is wrong with the file as a whole."""
     try:
-        uri = f"file:{quote(str(path.absolute()))}?mode=ro"
-        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=5.0)) as connection:
+        with contextlib.closing(sqlite3.connect(catalog_uri(path, "ro"), uri=True, timeout=5.0)) as connection:
             found = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
             about = dict(connection.execute("SELECT key, value FROM meta"))
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         return _finding("catalog-damaged", "damage", None, f"cannot be read: {error}")
     if found != ["ok"]:
         return _finding("catalog-damaged", "damage", None, "; ".join(map(str, found)).replace("\n", " "))

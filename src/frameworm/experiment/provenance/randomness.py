@@ -13,6 +13,7 @@ from typing import Any
 
 from frameworm.experiment.config import dump_json, load_json
 from frameworm.experiment.errors import InputError
+from frameworm.experiment.paths import read_regular
 
 STATES = "random.json"
 
@@ -121,7 +122,7 @@ def restore_states(provenance_dir: Path) -> list[str]:
 
     A library that is not imported is left alone.
     """
-    states = load_json((provenance_dir / STATES).read_bytes())
+    states = load_json(read_regular(provenance_dir / STATES))
     setters: dict[str, Callable[[Any], None]] = {
         "python": lambda state: random.setstate((state[0], tuple(state[1]), state[2])),
         "numpy": _set_numpy,

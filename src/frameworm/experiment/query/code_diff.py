@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from frameworm.experiment.model import ExperimentInfo
+from frameworm.experiment.paths import read_regular
 from frameworm.experiment.provenance.code import CODE
 from frameworm.experiment.provenance.patch import PATCH_NAME
 from frameworm.experiment.storage.folder import PROVENANCE
@@ -152,7 +153,7 @@ class _Side:
     def patch(self) -> bytes:
         """Return the uncommitted changes."""
         try:
-            return (self._provenance / PATCH_NAME).read_bytes() if self.git.get("patch") else b""
+            return read_regular(self._provenance / PATCH_NAME) if self.git.get("patch") else b""
         except OSError:
             return b""
 

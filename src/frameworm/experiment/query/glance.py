@@ -12,10 +12,17 @@ import os
 import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from frameworm.experiment.config import load_json
-from frameworm.experiment.storage.folder import CATALOG_FORMAT, CATALOG_NAME, SCHEMA_VERSION, fingerprint, number_of
+from frameworm.experiment.paths import open_regular
+from frameworm.experiment.storage.folder import (
+    CATALOG_FORMAT,
+    CATALOG_NAME,
+    SCHEMA_VERSION,
+    catalog_uri,
+    fingerprint,
+    number_of,
+)
 
 ARCHIVED = "archived"
 """The tag of experiments that are left out unless asked for."""
@@ -59,8 +66,9 @@ def glance(root: Path, limit: int) -> Glance | None:
         return None
     try:
         version = file_version(path)
-        uri = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro"
-        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE_S, isolation_level=None)) as file:
+        with contextlib.closing(
+            sqlite3.connect(catalog_uri(path, "ro"), uri=True, timeout=_PATIENCE_S, isolation_level=None)
+        ) as file:
             file.execute("BEGIN")
             about = dict(file.execute("SELECT key, value FROM meta"))
             if (about.get("format"), about.get("version")) != (CATALOG_FORMAT, str(SCHEMA_VERSION)):
@@ -96,7 +104,7 @@ def _is_current(file: sqlite3.Connection, root: Path) -> bool:
 
 def file_version(path: Path) -> str:
     """Return a text that changes whenever the file of a catalog does."""
-    with open(path, "rb", buffering=0) as file:
+    with open(open_regular(path, follow=True), "rb", buffering=0) as file:
         # SQLite counts in its header how often the file was changed; a file made anew has another inode.
         count = int.from_bytes(file.read(28)[24:28], "big")
         return f"{os.fstat(file.fileno()).st_ino:x}-{count:x}"

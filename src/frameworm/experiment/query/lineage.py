@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from frameworm.experiment.errors import InputError, StoreError
 from frameworm.experiment.events import Create
 from frameworm.experiment.model import ExperimentInfo, SeriesKey, SeriesSummary
+from frameworm.experiment.paths import read_regular
 from frameworm.experiment.query.sources import open_sources
 from frameworm.experiment.storage.folder import (
     HIDDEN,
@@ -161,7 +162,7 @@ def _origins(info: ExperimentInfo) -> list[dict[str, Any]]:
 
 def _names(folder: Path, uid: str) -> bool:
     try:
-        return uid.encode() in (folder / METADATA).read_bytes()
+        return uid.encode() in read_regular(folder / METADATA)
     except OSError:
         return False
 

@@ -321,4 +321,4 @@ def _without_merged(sources: list[Source]) -> list[Source]:
 
 
 def _modified_ms(path: Path) -> int:
-    return path.stat().st_mtime_ns // 1_000_000
+    return path.lstat().st_mtime_ns // 1_000_000

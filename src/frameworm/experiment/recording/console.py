@@ -62,7 +62,9 @@ class ConsoleCapture:
         if self in _active:
             return
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            flags = (
+                os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+            )  # a FIFO waits
             self._fd = os.open(self._path, flags, 0o666)
         except OSError as error:
             return self._warn(error)

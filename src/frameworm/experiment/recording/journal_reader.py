@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frameworm.experiment.errors import JournalDamageError, StoreVersionError
+from frameworm.experiment.errors import JournalDamageError, StoreVersionError, UnsafePathError
 from frameworm.experiment.model import Points
+from frameworm.experiment.paths import open_regular
 from frameworm.experiment.recording.journal import (
     HEADER_SIZE,
     MAGIC,
@@ -58,13 +59,20 @@ class JournalContents(Scanned):
     def refresh(self) -> bool:
         """Take in what was appended since the last time, and nothing else; return whether there was anything.
 
-        Where the file was replaced or cut back, it is read anew.
+        Where the file was replaced or cut back, it is read anew; what is no regular file is damage, and not opened.
 
         Raises:
             FileNotFoundError: the journal is gone; most likely it was sealed.
             OSError: it cannot be read.
         """
-        with open(self.path, "rb", buffering=0) as file:
+        try:
+            descriptor = open_regular(self.path)
+        except UnsafePathError as error:
+            anew = bool(self._size)
+            self._restart()
+            self.damage, self._file = [JournalDamageError(self.path, 0, str(error))], (0, 0)
+            return anew
+        with open(descriptor, "rb", buffering=0) as file:
             status = os.fstat(file.fileno())
             identity = (status.st_dev, status.st_ino)
             if identity == self._file and status.st_size == self._size == self.end:

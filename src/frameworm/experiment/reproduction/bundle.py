@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from frameworm.experiment.errors import ReproductionError, StateError, StoreError
 from frameworm.experiment.model import ExperimentInfo
+from frameworm.experiment.paths import open_regular
 from frameworm.experiment.provenance.data import fingerprint
 from frameworm.experiment.provenance.signature import SIGNATURE
 from frameworm.experiment.query.read import ExperimentReader
@@ -223,7 +224,7 @@ def _add_all(archive: zipfile.ZipFile, folder: str, one: _Collected) -> dict[str
     """Add the files of one experiment and return what the manifest says of it."""
     entries = []
     for name in sorted(one.files):
-        with open(one.files[name], "rb") as source:
+        with open(open_regular(one.files[name]), "rb") as source:
             entries.append(_add(archive, folder, name, source))
     info = one.info
     return {

@@ -11,7 +11,7 @@ from typing import Any
 
 from frameworm.experiment.errors import ReproductionError
 from frameworm.experiment.model import ExperimentInfo
-from frameworm.experiment.paths import absolute_of, open_inside, parts_of, place_inside
+from frameworm.experiment.paths import absolute_of, open_inside, parts_of, place_inside, read_regular
 from frameworm.experiment.provenance.code import CODE, CODE_SUFFIXES, file_digest, kept_digest
 from frameworm.experiment.provenance.notebook import NOTEBOOK_NAME, SCRIPT_NAME
 from frameworm.experiment.provenance.patch import PATCH_NAME, read_patch
@@ -235,7 +235,7 @@ def _patch(info: ExperimentInfo, exp_dir: Path, layout: Layout) -> bytes:
     if not git.get("patch"):
         return b""
     try:
-        patch = (exp_dir / PROVENANCE / PATCH_NAME).read_bytes()
+        patch = read_regular(exp_dir / PROVENANCE / PATCH_NAME)
     except OSError as error:
         raise ReproductionError(f"the uncommitted changes of {info.experiment_id} are gone: {error}") from error
     if git.get("patch_truncated"):

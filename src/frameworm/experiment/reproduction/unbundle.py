@@ -17,7 +17,7 @@ from typing import Any
 
 from frameworm.experiment.errors import BundleError, ExperimentError, StateError, StoreError, UnsafePathError
 from frameworm.experiment.model import ExperimentInfo
-from frameworm.experiment.paths import parts_of, place_inside
+from frameworm.experiment.paths import open_regular, parts_of, place_inside
 from frameworm.experiment.provenance.plan import check_changeable
 from frameworm.experiment.provenance.signature import SIGNATURE
 from frameworm.experiment.query.read import ExperimentReader
@@ -89,7 +89,7 @@ def import_bundle(root_dir: Path, path: Path, folder_of: Callable[[str], Path | 
     try:
         making.mkdir(parents=True)
         try:
-            with zipfile.ZipFile(path) as archive:
+            with open(open_regular(path, follow=True), "rb") as bundle, zipfile.ZipFile(bundle) as archive:
                 manifest = _manifest(archive, path)
                 described = _described(manifest, path)
                 entries = _checked(archive, described, path)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from frameworm.experiment.errors import ReproductionError
 from frameworm.experiment.model import ExperimentInfo
+from frameworm.experiment.paths import read_regular
 from frameworm.experiment.provenance.environment import REQUIREMENTS_NAME
 from frameworm.experiment.reproduction.child import run
 from frameworm.experiment.reproduction.environment import editable_folder
@@ -40,8 +41,8 @@ def make_venv(
     """
     lock = exp_dir / PROVENANCE / REQUIREMENTS_NAME
     try:
-        lines = lock.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
+        lines = read_regular(lock).decode().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
         raise ReproductionError(f"the list of packages of {info.experiment_id} cannot be read: {error}") from error
     wanted = [line for line in lines if line and not line.startswith("#") and not _is_own(line)]
     if options := [line for line in wanted if line.startswith("-")]:

@@ -23,7 +23,7 @@ from frameworm.experiment.errors import ArtifactError, StoreError
 from frameworm.experiment.model import Artifact
 from frameworm.experiment.paths import place_inside
 from frameworm.experiment.storage.blobs import BLOBS, share
-from frameworm.experiment.storage.folder import HIDDEN
+from frameworm.experiment.storage.folder import HIDDEN, make_folders
 from frameworm.experiment.storage.names import TEMPORARY, check_artifact_name
 
 __all__ = ["artifact_path", "store_artifact"]
@@ -350,7 +350,7 @@ def _make_folder(folder: str, own: str, name: str) -> None:
     if not _inside(os.path.realpath(folder), own):
         raise ArtifactError(f"artifact name {name!r} leads out of {own} by a symlink there; pass another name")
     try:
-        os.makedirs(folder, exist_ok=True)
+        make_folders(Path(folder), Path(own).parent)
     except (FileExistsError, NotADirectoryError):
         raise ArtifactError(
             f"artifact name {name!r} needs a folder where a file of another artifact lies; pass another name"

@@ -11,6 +11,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from frameworm.experiment.paths import open_regular
 from frameworm.experiment.storage.names import TEMPORARY
 
 BLOBS = "blobs"
@@ -58,7 +59,7 @@ def _holds(blob: Path, sha256: str) -> bool:
     """Tell whether a blob still has the content of its name: a link to it may have been written through."""
     import hashlib
 
-    with open(blob, "rb") as file:
+    with open(open_regular(blob), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 

@@ -20,7 +20,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.exc import StatementError
@@ -31,7 +30,7 @@ from frameworm.experiment.errors import FramewormWarning, InputError, StoreError
 from frameworm.experiment.events import MAX_TIME_MS
 from frameworm.experiment.model import SeriesSummary
 from frameworm.experiment.records import described
-from frameworm.experiment.storage.folder import CATALOG_FORMAT, CATALOG_NAME, SCHEMA_VERSION
+from frameworm.experiment.storage.folder import CATALOG_FORMAT, CATALOG_NAME, SCHEMA_VERSION, catalog_uri
 from frameworm.experiment.storage.schema import (
     DETAILS,
     Entry,
@@ -444,8 +443,15 @@ def _writable(root: Path) -> bool:
 
 
 def _sqlite(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
-    """Connect with ``mode`` ro, rw or rwc; transactions are begun by us alone."""
-    uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
+    """Connect with ``mode`` ro, rw or rwc; transactions are begun by us alone.
+
+    Raises:
+        CatalogUnavailableError: it, or a file that SQLite keeps beside it, is no regular file, and would be waited for.
+    """
+    try:
+        uri = catalog_uri(path, mode)
+    except OSError as error:
+        raise CatalogUnavailableError(f"{path} cannot be used: {error}; move it away") from error
     return sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False)
 
 
@@ -463,7 +469,7 @@ def _copy_to_memory(path: Path | None, timeout_s: float) -> sqlite3.Connection:
                 source.execute("BEGIN")
                 source.execute("SELECT count(*) FROM sqlite_master").fetchone()
                 source.backup(memory)
-        except sqlite3.Error:
+        except (sqlite3.Error, CatalogUnavailableError):
             # Damaged, locked up, or with a rollback that a read-only mount forbids: start from the folders.
             memory.close()
             return _copy_to_memory(None, timeout_s)
@@ -479,7 +485,7 @@ def _is_ours(path: Path) -> bool:
         with contextlib.closing(_sqlite(path, "ro", BUSY_TIMEOUT_S)) as connection:
             found = connection.execute("SELECT value FROM meta WHERE key = 'format'").fetchone()
             return found is not None and found[0] == CATALOG_FORMAT
-    except sqlite3.Error:
+    except (sqlite3.Error, CatalogUnavailableError):
         return False
 
 

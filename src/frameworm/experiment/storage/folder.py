@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import hashlib
 import json
 import os
@@ -19,11 +21,12 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from frameworm.experiment.config import dump_json, dump_yaml, load_json
 from frameworm.experiment.errors import ExperimentNotFoundError, StoreError, StoreNotFoundError, UnreadableError
 from frameworm.experiment.model import ExperimentInfo
-from frameworm.experiment.paths import open_regular
+from frameworm.experiment.paths import check_regular, open_regular
 
 HIDDEN = ".frameworm"
 CATALOG_NAME = "experiments.db"
@@ -174,6 +177,31 @@ def _claim(root: Path, ids: Path) -> int:
             return number
         except FileExistsError:
             continue
+
+
+def catalog_uri(catalog: Path, mode: str) -> str:
+    """Return what SQLite opens a catalog by, with ``mode`` ro, rw or rwc.
+
+    Raises:
+        OSError: it, or what SQLite keeps beside it, is no regular file: for a FIFO's writer it would wait.
+    """
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            check_regular(f"{catalog}{suffix}", follow=True)
+    return f"file:{quote(os.fsencode(catalog.absolute()))}?mode={mode}"
+
+
+def make_folders(folder: Path, top: Path) -> None:
+    """Make a folder and those above it up to ``top``, which must be there: one that was moved away is not made anew.
+
+    Raises:
+        OSError: ``top`` is gone, or something else lies in the way.
+    """
+    for part in (*reversed(folder.relative_to(top).parents[:-1]), folder.relative_to(top)):
+        with contextlib.suppress(FileExistsError):
+            (top / part).mkdir()
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "Not a directory", str(folder))
 
 
 def write_atomically(path: Path, text: str) -> None:

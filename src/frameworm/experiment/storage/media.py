@@ -14,7 +14,7 @@ from pathlib import Path
 
 from frameworm.experiment.errors import ArtifactError, StoreError
 from frameworm.experiment.storage.blobs import BLOBS, share
-from frameworm.experiment.storage.folder import HIDDEN
+from frameworm.experiment.storage.folder import HIDDEN, make_folders
 from frameworm.experiment.storage.names import TEMPORARY
 
 __all__ = ["MEDIA", "MIMES", "media_path", "store_medium"]
@@ -53,7 +53,7 @@ def store_medium(content: bytes, suffix: str, exp_dir: Path) -> tuple[str, Path 
         return digest, None
     temporary = path.with_name(TEMPORARY + secrets.token_hex(8))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent, exp_dir)
         temporary.write_bytes(content)
         share(temporary, digest.removeprefix("sha256:"), exp_dir.parent / HIDDEN / BLOBS)
         os.replace(temporary, path)

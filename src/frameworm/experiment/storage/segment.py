@@ -18,7 +18,6 @@ How the points lie in the file (``docs/formats/segment.md`` draws every byte):
 from __future__ import annotations
 
 import os
-import stat
 import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -31,8 +30,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from frameworm.experiment.errors import SegmentDamageError, StateError, StoreVersionError
+from frameworm.experiment.errors import SegmentDamageError, StateError, StoreVersionError, UnsafePathError
 from frameworm.experiment.model import Buckets, Points, SeriesKey, SeriesSummary
+from frameworm.experiment.paths import open_regular
 from frameworm.experiment.storage.codec import CodecError, checksum, decode
 from frameworm.experiment.storage.segment_layout import (
     BLOCK,
@@ -88,8 +88,10 @@ class SegmentReader:
         self._streams: dict[Stream, _Columns] = {}
         self._firsts: dict[int, list[int]] = {}
         self._cache: dict[Stream, tuple[int, NDArray[Any]]] = {}
-        # O_NONBLOCK: opening a FIFO must not wait for its writer.
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self._fd = open_regular(path)
+        except UnsafePathError as error:
+            raise SegmentDamageError(path, 0, str(error)) from None
         try:
             self._footer = self._open()
         except BaseException:
@@ -492,10 +494,7 @@ class SegmentReader:
     # -------------------------------------------------------------------------------------------- the file
 
     def _open(self) -> Footer:
-        status = os.fstat(self._fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise self._damage(0, "not a regular file, hence not a segment")
-        size = self._size = status.st_size
+        size = self._size = os.fstat(self._fd).st_size
         end = size - FOOTER_SIZE
         try:
             version = parse_header(self._bytes(0, HEADER_SIZE, "header"))
