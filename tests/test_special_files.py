@@ -72,7 +72,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def places(root: Path) -> list[str]:
     found = [os.path.relpath(Path(parent, name), root) for parent, _, names in os.walk(root) for name in names]
-    return sorted(place for place in found if not place.startswith("exp_002")) + ["experiments.db-journal"]
+    return [*sorted(place for place in found if not place.startswith("exp_002")), "experiments.db-journal"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -202,3 +203,54 @@ def test_the_manager_names_all_that_it_does_not_know(root: Path) -> None:
     assert manager.compact("exp_002")[0].files_after == 1
     with pytest.raises(ExperimentNotFoundError, match="exp_020, exp_030"):
         manager.compact(["exp_001", "exp_020", "exp_030"])
+
+
+BESIDE = """
+import sys, warnings
+from frameworm.experiment import ExperimentManager
+warnings.simplefilter("ignore")
+what, root = sys.argv[1:]
+manager = ExperimentManager(root)
+print("ready", flush=True)
+sys.stdin.readline()
+if what == "compact":
+    print([one.skipped for one in manager.compact() if one.skipped])
+elif what == "rebuild":
+    manager.rebuild()
+else:
+    findings = manager.doctor(repair=what == "repair").findings
+    print([one.what for one in findings if "No such file" in one.what])
+"""
+
+
+def test_compact_doctor_and_rebuild_at_once_miss_no_file(tmp_path: Path) -> None:
+    root = tmp_path / "experiments"
+    for _ in range(5):
+        with Experiment("run", root_dir=root, **QUIET) as exp:
+            exp.log_metric("loss", 0.0)
+        for i in range(1, 4):
+            with Experiment.resume(exp.experiment_id, root, **QUIET) as exp:
+                exp.log_metric("loss", float(i))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", BESIDE, what, str(root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for what in ("compact", "repair", "compact", "doctor", "rebuild")
+    ]
+    for process in processes:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, out.strip() in ("", "[]"), err) == (0, True, "")
+    manager = ExperimentManager(root)
+    assert manager.doctor().findings == []
+    for number in range(1, 6):
+        assert manager.reader(f"exp_{number:03d}").read("loss").values.tolist() == [0.0, 1.0, 2.0, 3.0]

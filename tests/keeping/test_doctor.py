@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -349,3 +351,34 @@ def test_a_read_only_store_can_be_checked_and_not_mended(root: Path, read_only: 
     assert kinds(examine(mounted)) == ["config-differs"]
     with pytest.raises(StoreError, match="cannot be written"):
         examine(mounted, repair=True)
+
+
+KILLED = """
+import os, random, signal, sys, time
+from frameworm.experiment import Experiment
+for number in range(8):
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        exp = Experiment("run", {"i": 0}, root_dir=sys.argv[1], capture_console=False, system_metrics_s=0).start()
+        os.write(writing, b".")
+        for i in range(10**9):
+            exp.update_config({"i": i, "words": ["x"] * 200})
+    os.read(reading, 1)
+    time.sleep(random.Random(number).random() / 20)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(reading), os.close(writing)
+"""
+
+
+def test_after_kills_between_events_and_snapshots_nothing_is_called_wrong(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path)], check=True, timeout=120)
+    manager = ExperimentManager(tmp_path)
+    findings = manager.doctor().findings
+    assert {finding.severity for finding in findings} <= {"leftover"}, [f for f in findings if f.severity != "leftover"]
+    for finding in findings:
+        if finding.kind == "config-differs":
+            assert "died before it could write it" in finding.what
+    manager.doctor(repair=True)
+    assert manager.doctor().findings == []

@@ -6,6 +6,7 @@ is read from one place. Everything reads exactly as before: points, events, summ
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from frameworm.experiment.storage.folder import LOGS, id_of, number_of, write_me
 
 LEAST_POINTS = 2**24
 """Points that are merged on any machine; more if a quarter of the free memory holds them, at 32 bytes each."""
+
+
+_TRIES = 5
+"""So often is it looked what there is to merge, while others merge as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,13 @@ def compact(folder: Path) -> Compaction:
         OSError: the disk refused; the experiment reads as before.
     """
     check_changeable(folder)
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(FileNotFoundError):  # merged, or sealed, by somebody else meanwhile
+            return _compact(folder)
+    return _compact(folder)
+
+
+def _compact(folder: Path) -> Compaction:
     logs = folder / LOGS
     number = number_of(folder.name)
     assert number is not None
@@ -82,6 +94,8 @@ def _obstacle(folder: Path, logs: Path) -> str:
         for name in _sizes(logs):
             if not name.endswith(".seg"):
                 damage += read_journal(logs / name).damage
+    except FileNotFoundError:
+        raise
     except (ExperimentError, OSError) as error:
         return f"cannot be read: {error}"
     return "damaged: see `frameworm doctor`" if damage else ""

@@ -107,7 +107,9 @@ def _settle(report: Report, check: Callable[[], Iterator[Finding]], repair: bool
         seen |= dict.fromkeys(found)
     left = set(found)
     for finding in seen:
-        report.findings.append(replace(finding, what=finding.what + tried.get(finding, ""), mended=finding not in left))
+        # Where mending failed and all is well now, somebody else did it.
+        what = finding.what + (tried.get(finding, "") if finding in left else "")
+        report.findings.append(replace(finding, what=what, mended=finding not in left))
 
 
 def _next(found: list[Finding], tried: Container[Finding]) -> list[Finding]:

@@ -24,7 +24,7 @@ from frameworm.experiment.storage.media import media_path
 from frameworm.experiment.storage.names import TEMPORARY
 
 _PIECE = 1 << 20
-_UNFINISHED = re.compile(r"metrics-.+\.seg\.\d+\.tmp\Z|\.(metadata\.json|config\.yaml)\.\d+\Z")
+_UNFINISHED = re.compile(r"metrics-.+\.seg\.\d+\.tmp\Z|\.(metadata\.json|config\.yaml)\.\d+(-\d+)?\Z")
 
 
 def check_files(ward: Ward) -> Iterator[Finding]:
@@ -68,7 +68,8 @@ def _snapshots(ward: Ward, info: ExperimentInfo) -> Iterator[Finding]:
         what = f"cannot be read ({error})"
     if what:
         again = partial(write_config, ward.folder, info.config)
-        yield ward.finding("config-differs", "wrong", path, what, "written anew from the events", again)
+        severity, why = _why(info)
+        yield ward.finding("config-differs", severity, path, what + why, "written anew from the events", again)
 
 
 def _why(info: ExperimentInfo) -> tuple[Any, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -53,7 +54,10 @@ def check_logs(ward: Ward) -> Iterator[Finding]:
             continue  # sealed meanwhile
         except OSError as error:
             yield ward.finding("unreadable", "damage", path, f"cannot be read: {error.strerror}", "see to its rights")
-    findings = [one for file in files for one in _judged(ward, file, [other for other in files if other is not file])]
+    findings: list[Finding] = []
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):  # sealed or merged meanwhile: it, or what it is compared with
+            findings += list(_judged(ward, file, [other for other in files if other is not file]))
     yield from findings
     mendable = any(finding.severity == "damage" and finding.repair for finding in findings)
     if ward.reader is not None and not ward.reader.fold().begun and not mendable:

@@ -146,10 +146,20 @@ def _files(exp_dir: Path, artifacts: bool, left_out: list[str]) -> Iterator[tupl
                 continue
             if not stat.S_ISREG(Path(place, name).lstat().st_mode):
                 left_out.append(f"{path} is a link or a special file")
+            elif not _is_text(path.as_posix()):
+                left_out.append(f"{path!r} has a name that is not UTF-8, which the names in a bundle are")
             else:
                 yield path.as_posix(), Path(place, name)
     if not artifacts:
         left_out.append("artifacts and checkpoints")
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _commits(

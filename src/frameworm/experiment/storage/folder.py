@@ -207,7 +207,8 @@ def make_folders(folder: Path, top: Path) -> None:
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file that readers see whole, old or new."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    temporary.write_text(text, encoding="utf-8")
+    # The name of a folder need not be UTF-8: in JSON, a half of a surrogate pair is written as an escape.
+    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     os.replace(temporary, path)
 
 
