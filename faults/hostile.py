@@ -392,7 +392,7 @@ def _served(root: Path, hostile: list[str], counts: Counter[str]) -> None:
 
     from frameworm.experiment.server.app import create_app
 
-    parts = ("", "/metrics", "/provenance", "/lineage", "/artifacts", "/media", "/console")
+    parts = ("", "/metrics", "/provenance", "/lineage", "/artifacts", "/media", "/media/items?name=image", "/console")
     every = [
         "store", "columns", "experiments?columns=config.training.lr,metrics.loss,created_at,tags",
         "experiments/groups?by=status", "experiments/groups?by=tags,project", "alerts",

@@ -11,7 +11,7 @@ import re
 from dataclasses import fields
 from typing import Any, ClassVar
 
-from frameworm.experiment.config import MAX_DEPTH, flatten
+from frameworm.experiment.config import MAX_DEPTH, flatten, load_json
 from frameworm.experiment.errors import ConfigError
 from frameworm.experiment.model import ENDED, STATUSES, Artifact, ExperimentInfo, Note
 from frameworm.experiment.records import (
@@ -34,7 +34,7 @@ from frameworm.experiment.records import (
     optional,
 )
 
-__all__ = ["Event", "Told", "decode", "facts_of"]
+__all__ = ["Event", "Told", "decode", "facts_of", "parse"]
 
 _ID = re.compile(r"exp_[0-9]{3,18}\Z")
 MAX_TIME_MS = 253_370_764_800_000
@@ -362,17 +362,28 @@ class Event(Record):
 _KINDS: dict[str, type[Event]] = {}
 
 
-def decode(raw: object) -> Event:
-    """Return the event that a JSON value is.
+def parse(text: bytes) -> Event:
+    """Return the event that is written there.
 
     Raises:
-        ValueError: no release writes such a one; names the key, what came and what is allowed.
+        ValueError: it is no JSON, or no release writes such a one; names the key, what came and what is allowed.
     """
+    # So many brackets are no deeper nesting, and few events have more: to look into each takes as long as all else.
+    return _event(load_json(text), shallow=text.count(b"{") + text.count(b"[") <= MAX_NESTING)
+
+
+def decode(raw: object) -> Event:
+    """Return the event that a JSON value is, as ``parse`` does."""
+    return _event(raw, shallow=False)
+
+
+def _event(raw: object, *, shallow: bool) -> Event:
     name = raw.get("type") if isinstance(raw, dict) else None
     kind = _KINDS.get(name, Event) if isinstance(name, str) else Event
     kind.check(raw)
-    check_nesting(raw, kind.nesting)
     assert isinstance(raw, dict)
+    if not shallow:
+        check_nesting(raw, kind.nesting)
     return kind(raw)
 
 

@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from frameworm.experiment.config import load_json
 from frameworm.experiment.errors import DamageError, SegmentDamageError
-from frameworm.experiment.events import Event, SourceEvent, Sums, decode
+from frameworm.experiment.events import Event, SourceEvent, Sums, parse
 from frameworm.experiment.model import Points, SeriesKey, SeriesSummary
 from frameworm.experiment.query.downsample import LongSeries, Windows
 from frameworm.experiment.recording.journal import WriterName
@@ -207,7 +206,7 @@ def segment_events(reader: SegmentReader) -> tuple[list[Event], list[SegmentDama
     events, damage = list[Event](), list[SegmentDamageError]()
     for number, line in enumerate(reader.events().splitlines(), 1):
         try:
-            event = decode(load_json(line))
+            event = parse(line)
             if isinstance(event, SourceEvent) and WriterName.parse(event.journal) is None:
                 raise ValueError(f"journal: expected the name of one, got {described(event.journal)}")
             events.append(event)

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from frameworm.experiment.config import load_json
 from frameworm.experiment.errors import JournalDamageError
-from frameworm.experiment.events import Check, Event, Series, Set, decode
+from frameworm.experiment.events import Check, Event, Series, Set, parse
 from frameworm.experiment.model import SeriesKey
 from frameworm.experiment.recording.journal import (
     EVENT_PREFIX,
@@ -314,7 +313,7 @@ class Scanner:
         if payload is None or offset + _frame_size(len(payload)) > self.size:
             return 0
         try:
-            if not self._take(offset, decode(load_json(payload))):
+            if not self._take(offset, parse(payload)):
                 return _BACK
         except ValueError as error:
             self._damaged(offset, f"an event that no release writes: {error}")

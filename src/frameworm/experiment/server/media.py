@@ -130,7 +130,7 @@ def _items(store: Store, experiment_id: str) -> list[dict[str, Any]]:
 
 
 def _shown(item: dict[str, Any]) -> dict[str, Any]:
-    return {**item, "mime": MIMES[item["suffix"]]} if "suffix" in item else item
+    return {**item, "mime": MIMES.get(item["suffix"], "application/octet-stream")} if "suffix" in item else item
 
 
 def _suffix(items: Iterable[dict[str, Any]], digest: str) -> str:
