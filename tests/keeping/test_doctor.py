@@ -17,6 +17,7 @@ import pytest
 
 from frameworm.experiment import ExperimentManager
 from frameworm.experiment.errors import StoreError
+from frameworm.experiment.keeping.edit import edit
 from frameworm.experiment.model import NO_EPOCH
 from frameworm.experiment.query.read import ExperimentReader
 from frameworm.experiment.recording.journal import POINT, WriterName
@@ -382,3 +383,13 @@ def test_after_kills_between_events_and_snapshots_nothing_is_called_wrong(tmp_pa
             assert "died before it could write it" in finding.what
     manager.doctor(repair=True)
     assert manager.doctor().findings == []
+
+
+def test_a_root_and_a_folder_whose_names_are_not_utf_8(root: Path) -> None:
+    odd = root.rename(root.with_name(os.fsdecode(b"r\xff\xe9t")))
+    manager = ExperimentManager(odd)
+    assert manager.doctor().findings == []
+    folder = folder_of(odd, "exp_002")
+    folder = folder.rename(folder.with_name(os.fsdecode(b"exp_002_\xff")))
+    edit(folder, {"type": "note", "text": "written beside an odd name"})
+    assert json.loads((folder / "metadata.json").read_bytes())["notes"][-1]["text"] == "written beside an odd name"
