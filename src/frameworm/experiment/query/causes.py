@@ -366,15 +366,13 @@ def _files(
     packages = {change.key for change in changed["packages"]}
     for change in changed["files"]:
         a, b = change.a or {}, change.b or {}
-        is_code = bool({**a, **b}.get("code"))
+        is_code = bool({**a, **b}.get("code")) or change.key.endswith(".py")
         if change.key in told_as_code:
             continue
         what = f"{'code' if is_code else 'file'} {change.key}"
         if change.kind != "changed":
-            which = 0 if change.kind == "removed" else 1
-            where, info = way.ids[which], (way.a, way.b)[which]
-            near = read.whole and not is_code and _is_near({**a, **b}["path"], info)
-            weight = _REWRITTEN if change.key in read.rewritten else 60 if near else _UNKNOWN
+            where = way.ids[0 if change.kind == "removed" else 1]
+            weight = _UNKNOWN if is_code else _REWRITTEN  # a program may write it as its last line, for the next run
             told = f"{change.key} was {'imported' if is_code else 'opened'} by {where} only."
             yield way.cause("files", change.key, f"{what}: read by {where} only", told, weight, "inputs")
             continue
@@ -398,11 +396,6 @@ def _files(
         if a["path"] != b["path"]:
             told += f" It is {a['path']} in {way.ids[0]} and {b['path']} in {way.ids[1]}."
         yield way.cause("files", change.key, title, f"{told}{next_time}", weight, "inputs")
-
-
-def _is_near(path: str, info: ExperimentInfo) -> bool:
-    """Whether a file lies where the program lies or runs, so that it is none of a library's."""
-    return path.startswith((f"{code_root(info) or path}/", f"{info.environment.get('cwd') or path}/"))
 
 
 def _words(path: str) -> set[str]:

@@ -73,7 +73,8 @@ def blind_spots(a: ExperimentInfo, b: ExperimentInfo, code: CodeDiff) -> list[st
         found.append(
             f"The values of {', '.join(masked[:3])} are not recorded, as they look secret: name them else if not."
         )
-    found += [f"{note[0].upper()}{note[1:]}." for note in code.notes]
+    if not all(one.get("whole") for one in reads):  # else the content of what was imported is known, stored or not
+        found += _notes(code)
     vague = sorted({*a.lossy_params} | {*b.lossy_params})
     if vague:
         found.append(f"Of config {', '.join(vague[:3])} only a description is recorded.")
@@ -83,8 +84,13 @@ def blind_spots(a: ExperimentInfo, b: ExperimentInfo, code: CodeDiff) -> list[st
 def gaps_of(a: ExperimentInfo, b: ExperimentInfo, code: CodeDiff) -> list[str]:
     """Return what was not recorded and so cannot be compared, a sentence each."""
     gaps = blind_spots(a, b, code)
+    gaps += [note for note in _notes(code) if note not in gaps]
     for part, what in (("packages", "packages and machine"), ("randomness", "random generators")):
         lacking = [info.experiment_id for info in (a, b) if part in unrecorded(info)]
         if lacking:
             gaps.insert(0, f"Nothing of {what} was recorded by {' and '.join(lacking)}.")
     return gaps
+
+
+def _notes(code: CodeDiff) -> list[str]:
+    return [f"{note[0].upper()}{note[1:]}." for note in code.notes]
