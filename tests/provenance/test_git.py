@@ -12,7 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from frameworm.experiment.provenance.git import UNTRACKED_LIMIT, GitCapture, read_head
+from frameworm.experiment.provenance.git import UNTRACKED_LIMIT, GitCapture
+from frameworm.experiment.provenance.head import read_head
 from frameworm.experiment.provenance.patch import PATCH_LIMIT_BYTES
 
 TOKEN = "ghp_" + "a1B2c3D4e5" * 3 + "f6G7h8"

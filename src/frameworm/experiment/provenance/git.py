@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from frameworm.experiment.errors import UnsafePathError
-from frameworm.experiment.paths import open_regular
 from frameworm.experiment.provenance.git_process import ExitError, Git, GitError
+from frameworm.experiment.provenance.head import find_git_dir, is_repository, read_head
 from frameworm.experiment.provenance.patch import DIFF, PATCH_LIMIT_BYTES, PATCH_NAME, mask_patch
 from frameworm.experiment.provenance.tracked import LISTING, Tracked, beside, blob_id, new_contents
 from frameworm.experiment.secrets import mask_url
@@ -29,8 +28,6 @@ _OTHERS = "ls-files -z --others --exclude-standard --full-name".split()
 _LIST = "config -z --list --show-origin".split()
 _REMOTES = re.compile(r"remote\..*\.url|branch\..*\.remote", re.DOTALL)
 _FILTERS = re.compile(r"filter\..*\.(clean|smudge|process|required)", re.DOTALL)
-_REFERENCE = re.compile(r"ref: (refs/(?:heads/)?((?!.*\.\.)[^\0]+))")
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _CLOCK_TICK_NS = 20_000_000  # of file systems: two changes within one leave the same time of modification
 
 
@@ -113,7 +110,7 @@ class GitCapture:
         """
         self = cls(folder, provenance_dir)
         self._program = program
-        self.root = next((top for top in (folder, *folder.parents) if _is_repository(top)), None)
+        self.root = next((top for top in (folder, *folder.parents) if is_repository(top)), None)
         if self.root is None:
             return self
         if store and store != self.root and store.is_relative_to(self.root):
@@ -427,50 +424,3 @@ def _parse_status(listing: str) -> tuple[dict[str, Any], list[str]]:
         "changed": changed,
     }
     return state, untracked
-
-
-def _is_repository(folder: Path) -> bool:
-    """Whether a folder is the top of a working tree: git passes over a ``.git`` that has nothing in it."""
-    place = folder / ".git"
-    return place.is_file() or (place / "HEAD").is_symlink() or (place / "HEAD").exists()
-
-
-def find_git_dir(root: Path) -> Path:
-    """Return where git keeps what belongs to a working tree: elsewhere for a worktree or submodule."""
-    place = root / ".git"
-    if place.is_file():
-        return root / _read_line(place).removeprefix("gitdir: ")
-    return place
-
-
-def read_head(root: Path) -> dict[str, str | None]:
-    """Return ``commit`` and ``branch`` from git's own files, where git is not there or refuses.
-
-    Returns:
-        ``{}`` if they do not say.
-    """
-    try:
-        git_dir = find_git_dir(root)
-        head = _read_line(git_dir / "HEAD")
-        reference = _REFERENCE.fullmatch(head)
-        if reference is None:
-            return {"commit": head, "branch": None} if _COMMIT.fullmatch(head) else {}
-        common = git_dir
-        if (git_dir / "commondir").exists():
-            common = git_dir / _read_line(git_dir / "commondir")
-        commit = _read_reference(common, reference[1])
-    except (OSError, UnsafePathError, ValueError):
-        return {}
-    return {"commit": commit, "branch": reference[2]} if commit and _COMMIT.fullmatch(commit) else {}
-
-
-def _read_reference(common: Path, reference: str) -> str | None:
-    if (common / reference).is_file():
-        return _read_line(common / reference)
-    with open(open_regular(common / "packed-refs"), encoding="utf-8", errors="replace") as lines:
-        return next((line[: -len(reference) - 2] for line in lines if line.endswith(f" {reference}\n")), None)
-
-
-def _read_line(path: Path) -> str:
-    with open(open_regular(path), encoding="utf-8", errors="surrogateescape") as file:
-        return file.readline(4096).rstrip("\n")
