@@ -108,11 +108,13 @@ def test_all_is_where_the_experiment_is_now_and_nothing_where_it_was(tmp_path: P
             log_everything(exp, tmp_path / "made", 1)
             exp._recorder.stop_thread(5.0)  # what follows must not need its help
             exp._refresh_metadata()
+            saved = exp.checkpoint_dir / "last.txt"
+            saved.write_text("weights")
             now = harm(old)
             there = tree(old)
             log_everything(exp, tmp_path / "made", 2)
             exp._refresh_metadata()
-            exp.checkpoint_dir  # noqa: B018
+            exp.log_artifact(saved)  # by the path that it was saved under
             exp.flush()
         told = [str(one.message) for one in caught if issubclass(one.category, FramewormWarning)]
     assert [one.category for one in caught if not issubclass(one.category, FramewormWarning)] == []
@@ -128,6 +130,7 @@ def test_all_is_where_the_experiment_is_now_and_nothing_where_it_was(tmp_path: P
     assert reader.read("loss").values.tolist() == [1.0, 2.0]
     assert sorted({item["name"] for item in reader.media()}) == ["histogram", "image", "table", "text"]
     assert reader.info.config["step"] == 2 and reader.info.tags == ("step 2",)
+    assert (now / next(one.path for one in reader.info.artifacts if one.name == "last.txt")).read_text() == "weights"
     assert (now / "artifacts" / "models" / "model.v2.txt").read_text() == "model 2"
     if not old.exists():
         assert ExperimentManager(now.parent).doctor().findings == []

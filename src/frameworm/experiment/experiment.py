@@ -377,9 +377,10 @@ class Experiment(MediaLog):
         recorder = self._sink.ready()
         checked_text(artifact_type, "artifact_type")
         try:
+            place = self._place()
             stored = store_artifact(
-                path,
-                self._place() / folders.ARTIFACTS,
+                self._now_at(path),
+                place / folders.ARTIFACTS,
                 name=artifact_name,
                 artifact_type=artifact_type,
                 existing=self._fold.info(self._exp_dir).artifacts,

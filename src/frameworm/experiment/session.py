@@ -64,6 +64,7 @@ class Session:
         self._enters = True  # itself in the catalog as it ends
         self._following = threading.RLock()  # a signal that ends the experiment may come amid it
         self._astray = False  # the folder was removed while we record into it
+        self._former: list[Path] = []  # where it lay before it was moved
         self._sink: Recorder | _Refusing = _Refusing(self._why_not)
         self._state = "pending"
 
@@ -158,6 +159,7 @@ class Session:
                     tell(f"{before}: the folder was removed; training goes on, but what it records is lost with it")
             elif logs_dir != before / folders.LOGS:
                 self._exp_dir = logs_dir.parent
+                self._former.append(before)
                 tell(f"{before} was moved to {logs_dir.parent}; recording goes on there")
 
     def _place(self) -> Path:
@@ -170,6 +172,14 @@ class Session:
         if self._astray:
             raise StoreError(f"{self._exp_dir}: the experiment's folder was removed")
         return self._exp_dir
+
+    def _now_at(self, path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+        """Return where a file is now that was put into the experiment's folder before that was moved."""
+        for former in self._former if isinstance(path, str | os.PathLike) else ():
+            inside = os.path.relpath(os.fsdecode(path), former)
+            if not inside.startswith("..") and not os.path.lexists(path):
+                return self._exp_dir / inside
+        return path
 
     def _finish_capture(self) -> None:
         """Complete the record of code, randomness and environment; on the background thread."""
