@@ -8,6 +8,7 @@ whatever it says of itself: the signature is left out of bundles, and taken from
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -90,7 +91,7 @@ def _key(*, make: bool) -> bytes | None:
     data = os.environ.get("XDG_DATA_HOME") or ""
     path = Path(data if os.path.isabs(data) else os.path.expanduser("~/.local/share"), "frameworm", "key")
     with contextlib.suppress(OSError):  # no home, or one that must not be written: nothing is signed
-        if make and not path.exists():
+        if make and not os.path.exists(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f"key-{os.urandom(8).hex()}")
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -102,6 +103,18 @@ def _key(*, make: bool) -> bytes | None:
                 pass
             finally:
                 temporary.unlink()
-        key = path.read_bytes()
-        return key if len(key) == _KEY_BYTES else None
+        return _read_key(path)
     return None
+
+
+@functools.lru_cache(8)
+def _read_key(path: Path) -> bytes:
+    """Return the key in a file, which stays the same for good.
+
+    Raises:
+        OSError: there is none.
+    """
+    key = path.read_bytes()
+    if len(key) != _KEY_BYTES:
+        raise OSError(f"{path} holds no key")
+    return key
