@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -53,9 +53,6 @@ _EPOCHS = range(NO_EPOCH + 1, 2**31)
 
 _Result = TypeVar("_Result")
 
-_as_float = float.conjugate
-"""Returns a float, and raises for what is none: packing would make a number of anything that has ``__float__``, also of
-what a mask hides. The quickest look at twenty values that there is, 0.3 µs."""
 _pack_point = POINT.pack
 _write = os.write
 
@@ -73,9 +70,14 @@ class _Series:
 
 
 class _Row:
-    """A declared set of series. While ``owns``, ``next_step`` counts for all of its series at once."""
+    """A declared set of series. While ``owns``, ``next_step`` counts for all of its series at once.
 
-    __slots__ = ("head", "next_step", "owns", "pack", "series", "size")
+    ``plain`` says that its values have been floats of Python so far. Packing would make a number of anything that has
+    ``__float__``, also of what a mask hides, so their kinds are looked at: the sum of twenty floats, of which one is
+    something else, is no float, and takes 0.1 µs. Tensors are not to be added up, which is work for their device.
+    """
+
+    __slots__ = ("head", "next_step", "owns", "pack", "plain", "series", "size")
 
     def __init__(self, set_id: int, series: tuple[_Series, ...]) -> None:
         self.head = ROW_FLAG | set_id
@@ -84,6 +86,7 @@ class _Row:
         self.pack = packer.pack
         self.size = packer.size
         self.owns = False
+        self.plain = False
         self.next_step = 0
 
 
@@ -193,10 +196,10 @@ class Recorder:
                 self._log_row_carefully(metrics, step, epoch, context)
                 return
             mark = NO_EPOCH if epoch is None else epoch
-            try:
-                values = [*map(_as_float, metrics.values())]
-            except TypeError:
-                values = [*map(number_of, metrics.values())]
+            values: Iterable[float] = metrics.values()
+            if not row.plain or sum(values).__class__ is not float:
+                row.plain = False
+                values = _floats(values)
             if step is None:
                 step = self._count(row)
                 record = row.pack(row.head, mark, step, time_ns() // 1_000_000, *values)
@@ -231,6 +234,7 @@ class Recorder:
             self._must_be_open()
             if len(good) == len(flat) > 0:
                 row = self._row(tuple(good), context)
+                row.plain = all(type(value) is float for value in flat.values())
                 if row.owns or self._adopt(row, step):
                     step = checked_step(row.next_step) if step is None else step
                     row.next_step = step + 1
@@ -450,6 +454,14 @@ class Recorder:
         self._open = False
         self._free, self._rows, self._all = {}, {}, {}
         self._lock = threading.RLock()
+
+
+def _floats(values: Iterable[Any]) -> list[float]:
+    """Return the numbers that values stand for; raise where one stands for none."""
+    try:
+        return [*map(float.conjugate, values)]  # floats, and those of NumPy that are some, in 0.3 µs
+    except TypeError:
+        return [*map(number_of, values)]
 
 
 def guard(call: Callable[[], _Result], what: str) -> _Result | None:
