@@ -33,6 +33,10 @@ STRANGE = [
 ]  # fmt: skip
 
 
+_MANY = 40
+"""Keys of an object that stand for as many things, not for what is known of one."""
+
+
 def deep(levels):
     value = 0
     for _ in range(levels):
@@ -41,9 +45,9 @@ def deep(levels):
 
 
 def paths(value, before=()):
-    """Yield the keys that lead to every value in an event."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
+    """Yield the keys that lead to every value in an event; of many that are alike, packages or files, to a few."""
+    items = list(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ())
+    for key, inner in itertools.islice(items, 3 if len(items) > _MANY or isinstance(value, list) else None):
         yield (*before, key)
         yield from paths(inner, (*before, key))
 
