@@ -317,30 +317,37 @@ def test_reproducibility(workplace: Workplace) -> None:
     repository.mkdir()
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-C", str(repository)]
     subprocess.run([*git, "init", "-q"], check=True)
-    (repository / "train.py").write_text("lr = 0.1\n")
+    program = f"""
+from frameworm.experiment import Experiment
+
+lr = 0.1
+with Experiment(name="reproducible", config={CONFIG!r}) as exp:
+    exp.log_metric("loss", 0.5, step=3)
+    exp.log_artifact("weights.bin")
+"""
+    (repository / "train.py").write_text(program)
     (repository / "weights.bin").write_bytes(b"\0\1\2")
     subprocess.run([*git, "add", "train.py"], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "first"], check=True)
-    (repository / "train.py").write_text("lr = 0.001\n")
+    (repository / "train.py").write_text(program.replace("lr = 0.1", "lr = 0.001"))
     commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
-    with contextlib.chdir(repository), Experiment(name="reproducible", config=CONFIG) as exp:
-        exp.log_metric("loss", 0.5, step=3)
-        exp.log_artifact("weights.bin")
+    subprocess.run([sys.executable, "train.py"], cwd=repository, check=True)
     found = ExperimentManager(repository / "experiments").get_experiment("exp_001")
-    config = yaml.safe_load((exp.exp_dir / "config.yaml").read_text())
-    metadata = json.loads((exp.exp_dir / "metadata.json").read_text())
+    folder = Path(found["path"])
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    metadata = json.loads((folder / "metadata.json").read_text())
     history = ExperimentManager(repository / "experiments").get_metric_history("exp_001", "loss")
     kept = {
         "Complete configuration": config == found["config"] == CONFIG,
         "Git commit hash": found["git_hash"] == metadata["git"]["commit"] == commit,
         "Git dirty status (uncommitted changes)": found["git_dirty"] is True
-        and "+lr = 0.001" in (exp.exp_dir / "provenance" / "uncommitted.patch").read_text(),
+        and "+lr = 0.001" in (folder / "provenance" / "uncommitted.patch").read_text(),
         "All hyperparameters": config["training"]["lr"] == 0.001 and config["model"]["latent"] == 2,
         "Environment info": metadata["environment"]["python_version"] == ".".join(map(str, sys.version_info[:3]))
         and metadata["environment"]["packages"]["numpy"] == np.__version__,
         "Metrics history": history[["step", "metric_value"]].values.tolist() == [[3, 0.5]],
-        "Artifacts": (exp.exp_dir / found["artifacts"][0]["path"]).read_bytes() == b"\0\1\2",
+        "Artifacts": (folder / found["artifacts"][0]["path"]).read_bytes() == b"\0\1\2",
     }
     assert list(kept) == promised
     assert all(kept.values()), kept
